@@ -162,7 +162,11 @@ impl FromStr for ObjectRef {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let Some((namespace, name)) = text.split_once('/') else {
-            return Err(NameError { kind: "object", value: text.chars().take(64).collect(), rule: "must be namespace/name" });
+            return Err(NameError {
+                kind: "object",
+                value: text.chars().take(64).collect(),
+                rule: "must be namespace/name",
+            });
         };
         Self::new(namespace, name)
     }

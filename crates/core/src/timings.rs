@@ -42,9 +42,9 @@ impl Default for Timings {
         Self {
             max_access_token_lifetime: Duration::from_hours(1),
             default_access_token_lifetime: Duration::from_mins(15),
-            leeway: Duration::from_secs(60),
-            clock_skew: Duration::from_secs(60),
-            jwks_max_age: Duration::from_secs(300),
+            leeway: Duration::from_mins(1),
+            clock_skew: Duration::from_mins(1),
+            jwks_max_age: Duration::from_mins(5),
             propagation: Duration::from_secs(30),
             offline_grace: Duration::from_hours(12),
             heartbeat_expiry: Duration::from_mins(5),
