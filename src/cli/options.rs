@@ -1,0 +1,224 @@
+//! Flags that several subcommands share, and how they become values.
+//!
+//! Flows in: the command line and its `COUNTERSIGN_*` twins. Flows out: plain values for the roles; nothing else of the
+//! binary reads a flag or the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use countersign_core::names::{IssuerName, Namespace};
+use countersign_core::timings::Timings;
+
+/// What an installation is called and where it lives: the same for all its roles.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Installation {
+    /// Name of this installation; it touches only objects whose `spec.issuer` is this name
+    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = "default", value_name = "NAME")]
+    pub(crate) issuer_name: IssuerName,
+    /// Namespace of the controller; internal state lies here, in <NAMESPACE>-keys and in <NAMESPACE>-replicas
+    #[arg(long, env = "COUNTERSIGN_SYSTEM_NAMESPACE", default_value = "countersign-system", value_name = "NAMESPACE")]
+    pub(crate) system_namespace: Namespace,
+    /// Domain under which the cluster's Services are found
+    #[arg(long, env = "COUNTERSIGN_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
+    pub(crate) cluster_domain: String,
+    /// Audience that no policy may claim, such as one the API server accepts; may be given several times
+    #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
+    pub(crate) reserved_audience: Vec<countersign_core::names::Audience>,
+    #[command(flatten)]
+    pub(crate) timings: TimingFlags,
+}
+
+/// The issuer's own URL, wherever it must be known.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct IssuerUrl {
+    /// The issuer's URL as clients see it: the `iss` of every token. It never comes from a request
+    #[arg(long, env = "COUNTERSIGN_ISSUER_URL", value_name = "URL", value_parser = issuer_url)]
+    pub(crate) issuer_url: String,
+}
+
+/// How to reach the API server.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Connection {
+    /// Kubeconfig file; without it the pod's service account is used, else the usual kubeconfig
+    #[arg(long, env = "COUNTERSIGN_KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// Who this replica is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Replica {
+    /// Name of this replica, different for each; in a pod its own name
+    #[arg(long, env = "COUNTERSIGN_REPLICA_NAME", value_name = "NAME")]
+    pub(crate) replica_name: Option<String>,
+}
+
+impl Replica {
+    /// The given name, else the host's, which in a pod is the pod's.
+    pub(crate) fn name(&self) -> Result<String> {
+        if let Some(name) = &self.replica_name {
+            return Ok(name.clone());
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read this host's name; give --replica-name")?;
+        Ok(host.trim().to_lowercase())
+    }
+}
+
+/// The certificate a server shows.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Tls {
+    /// Certificate chain, PEM; read again when it changes
+    #[arg(long, env = "COUNTERSIGN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, env = "COUNTERSIGN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Serve without TLS; only behind something that adds it
+    #[arg(long, env = "COUNTERSIGN_PLAINTEXT", conflicts_with = "tls_cert")]
+    pub(crate) plaintext: bool,
+}
+
+impl Tls {
+    /// The pair of files, or none where the caller asked for plain text. Neither is an error, so that nobody serves in the
+    /// clear by forgetting a flag.
+    pub(crate) fn files(&self) -> Result<Option<(PathBuf, PathBuf)>> {
+        match (&self.tls_cert, &self.tls_key, self.plaintext) {
+            (Some(cert), Some(key), false) => Ok(Some((cert.clone(), key.clone()))),
+            (None, None, true) => Ok(None),
+            _ => bail!("no certificate: give --tls-cert and --tls-key, or --plaintext where something in front adds TLS"),
+        }
+    }
+}
+
+/// The port for whoever is on call.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Admin {
+    /// Where /livez, /readyz and /metrics are served, plain and read-only
+    #[arg(long, env = "COUNTERSIGN_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    pub(crate) admin_listen: SocketAddr,
+}
+
+/// The constants of the protocols. Durations are written like `90s`, `15m` or `1h30m`.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Timings")]
+pub(crate) struct TimingFlags {
+    /// Longest life of an access token
+    #[arg(long, env = "COUNTERSIGN_MAX_ACCESS_TOKEN_LIFETIME", default_value = "1h", value_parser = duration)]
+    max_access_token_lifetime: Duration,
+    /// Life of an access token whose client names none
+    #[arg(long, env = "COUNTERSIGN_DEFAULT_ACCESS_TOKEN_LIFETIME", default_value = "15m", value_parser = duration)]
+    default_access_token_lifetime: Duration,
+    /// Leeway when the times of a token are checked
+    #[arg(long, env = "COUNTERSIGN_LEEWAY", default_value = "60s", value_parser = duration)]
+    leeway: Duration,
+    /// Bound on the difference between two clocks; at most the leeway
+    #[arg(long, env = "COUNTERSIGN_CLOCK_SKEW", default_value = "60s", value_parser = duration)]
+    clock_skew: Duration,
+    /// `max-age` of the JWKS answer
+    #[arg(long, env = "COUNTERSIGN_JWKS_MAX_AGE", default_value = "5m", value_parser = duration)]
+    jwks_max_age: Duration,
+    /// Bound on the time from a write to every ready replica serving it
+    #[arg(long, env = "COUNTERSIGN_PROPAGATION", default_value = "30s", value_parser = duration)]
+    propagation: Duration,
+    /// Longest time an issuer signs without contact to the API server
+    #[arg(long, env = "COUNTERSIGN_OFFLINE_GRACE", default_value = "12h", value_parser = duration)]
+    offline_grace: Duration,
+    /// How often a replica renews its heartbeat
+    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_PERIOD", default_value = "30s", value_parser = duration)]
+    heartbeat_period: Duration,
+    /// How long after its last change a heartbeat counts as live
+    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_EXPIRY", default_value = "5m", value_parser = duration)]
+    heartbeat_expiry: Duration,
+    /// How long a heartbeat must be stale before it is deleted
+    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_REMOVAL", default_value = "1h", value_parser = duration)]
+    heartbeat_removal: Duration,
+    /// How long nobody may have used an older secret before it ends (`WhenUnused`)
+    #[arg(long, env = "COUNTERSIGN_UNUSED_FOR", default_value = "1h", value_parser = duration)]
+    unused_for: Duration,
+    /// How often issuers report the use of older secrets, at most
+    #[arg(long, env = "COUNTERSIGN_USAGE_REPORT_PERIOD", default_value = "5m", value_parser = duration)]
+    usage_report_period: Duration,
+    /// How far ahead `rejectIssuedBefore` may lie
+    #[arg(long, env = "COUNTERSIGN_REJECT_AHEAD", default_value = "1h", value_parser = duration)]
+    reject_ahead: Duration,
+}
+
+impl TimingFlags {
+    /// The constants, refused where they contradict each other.
+    pub(crate) fn values(&self) -> Result<Timings> {
+        let Self {
+            max_access_token_lifetime,
+            default_access_token_lifetime,
+            leeway,
+            clock_skew,
+            jwks_max_age,
+            propagation,
+            offline_grace,
+            heartbeat_period,
+            heartbeat_expiry,
+            heartbeat_removal,
+            unused_for,
+            usage_report_period,
+            reject_ahead,
+        } = self.clone();
+        ensure!(clock_skew <= leeway, "--clock-skew must not be larger than --leeway");
+        ensure!(heartbeat_period < heartbeat_expiry, "--heartbeat-period must be shorter than --heartbeat-expiry");
+        ensure!(
+            default_access_token_lifetime <= max_access_token_lifetime,
+            "--default-access-token-lifetime must not be longer than --max-access-token-lifetime"
+        );
+        Ok(Timings {
+            max_access_token_lifetime,
+            default_access_token_lifetime,
+            leeway,
+            clock_skew,
+            jwks_max_age,
+            propagation,
+            offline_grace,
+            heartbeat_expiry,
+            heartbeat_period,
+            heartbeat_removal,
+            unused_for,
+            usage_report_period,
+            reject_ahead,
+        })
+    }
+}
+
+/// Reads a duration such as `1h30m`, the form manifests use too.
+pub(crate) fn duration(text: &str) -> Result<Duration> {
+    let span: jiff::SignedDuration = text.parse().context("write it like 90s, 15m or 1h30m")?;
+    Duration::try_from(span).context("a duration must not be negative")
+}
+
+/// Reads an issuer URL: https (http for what never leaves the machine or the mesh), no query, no fragment, no trailing slash
+/// (RFC 8414 section 2).
+pub(crate) fn issuer_url(text: &str) -> Result<String> {
+    let uri: http::Uri = text.parse().context("not a URL")?;
+    ensure!(matches!(uri.scheme_str(), Some("https" | "http")), "must begin with https://");
+    ensure!(uri.query().is_none() && !text.contains('#'), "must have neither query nor fragment");
+    ensure!(!text.ends_with('/'), "must not end with a slash: clients compare it byte by byte");
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_in_manifests() {
+        assert_eq!(duration("1h30m").expect("a duration"), Duration::from_mins(90));
+        assert!(duration("15").is_err());
+        assert!(duration("-5m").is_err());
+    }
+
+    #[test]
+    fn an_issuer_url_is_exact() {
+        assert!(issuer_url("https://auth.example.com").is_ok());
+        for bad in ["https://auth.example.com/", "https://a?b=c", "ftp://a", "auth.example.com", "https://a#b"] {
+            assert!(issuer_url(bad).is_err(), "{bad}");
+        }
+    }
+}
