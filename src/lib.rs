@@ -1,1 +1,5 @@
-//! c
+//! Countersign: an OAuth 2.0 authorization server, a Kubernetes operator and an authorization webhook in one binary.
+//!
+//! ARCHITECTURE.md says how the modules hang together and which may use which.
+
+pub mod cli;

@@ -47,6 +47,21 @@ pub(crate) struct Connection {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
+impl Connection {
+    /// A client for the API server these flags name.
+    pub(crate) async fn client(&self) -> Result<kube::Client> {
+        let config = match &self.kubeconfig {
+            Some(path) => {
+                let kubeconfig = kube::config::Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
+            }
+            None => kube::Config::infer().await.context("no cluster found; give --kubeconfig")?,
+        };
+        kube::Client::try_from(config).context("cannot make a client for the API server")
+    }
+}
+
 /// Who this replica is.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Replica {
@@ -61,7 +76,8 @@ impl Replica {
         if let Some(name) = &self.replica_name {
             return Ok(name.clone());
         }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read this host's name; give --replica-name")?;
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .context("cannot read this host's name; give --replica-name")?;
         Ok(host.trim().to_lowercase())
     }
 }
@@ -70,24 +86,26 @@ impl Replica {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Tls {
     /// Certificate chain, PEM; read again when it changes
-    #[arg(long, env = "COUNTERSIGN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
+    #[arg(long = "tls-cert", env = "COUNTERSIGN_TLS_CERT", value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
     /// Private key of the certificate, PEM
-    #[arg(long, env = "COUNTERSIGN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
+    #[arg(long = "tls-key", env = "COUNTERSIGN_TLS_KEY", value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Serve without TLS; only behind something that adds it
-    #[arg(long, env = "COUNTERSIGN_PLAINTEXT", conflicts_with = "tls_cert")]
-    pub(crate) plaintext: bool,
+    #[arg(long, env = "COUNTERSIGN_PLAINTEXT", conflicts_with = "certificate")]
+    plaintext: bool,
 }
 
 impl Tls {
     /// The pair of files, or none where the caller asked for plain text. Neither is an error, so that nobody serves in the
     /// clear by forgetting a flag.
     pub(crate) fn files(&self) -> Result<Option<(PathBuf, PathBuf)>> {
-        match (&self.tls_cert, &self.tls_key, self.plaintext) {
+        match (&self.certificate, &self.key, self.plaintext) {
             (Some(cert), Some(key), false) => Ok(Some((cert.clone(), key.clone()))),
             (None, None, true) => Ok(None),
-            _ => bail!("no certificate: give --tls-cert and --tls-key, or --plaintext where something in front adds TLS"),
+            _ => {
+                bail!("no certificate: give --tls-cert and --tls-key, or --plaintext where something in front adds TLS")
+            }
         }
     }
 }

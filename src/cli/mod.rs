@@ -1,0 +1,72 @@
+//! The command line: one file a subcommand, each only wiring.
+//!
+//! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage.
+
+mod fetch;
+mod options;
+mod token;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// Every call between services carries a token that is checked in microseconds
+///
+/// Countersign is an OAuth 2.0 authorization server, a Kubernetes operator and an authorization webhook in one binary.
+/// Begin with `countersign demo`, which shows the whole life of a client and needs nothing else.
+#[derive(Parser, Debug)]
+#[command(name = "countersign", version, arg_required_else_help = true, max_term_width = 110)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Token(token::Token),
+    /// Print a completion script for a shell
+    Completion {
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command the process was started with.
+pub fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do where standard error is closed too.
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Token(token) => block_on(token.run()),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut CommandLine::command(), "countersign", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+}
