@@ -3,3 +3,4 @@
 //! ARCHITECTURE.md says how the modules hang together and which may use which.
 
 pub mod cli;
+pub mod runtime;

@@ -1,0 +1,151 @@
+//! The one place that reads the time.
+//!
+//! Flows in: the system clock, a correction learnt from the API server's answers, and in test builds an offset and a
+//! rate. Flows out: `now`, handed to every decision as an argument, and how long to sleep until a moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A shared clock; clones share the correction.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    /// How far this machine lags the API server, in milliseconds.
+    correction: AtomicI64,
+}
+
+#[derive(Debug)]
+enum Source {
+    System,
+    /// Runs `rate` times as fast from `start` on, `offset` away.
+    #[cfg(any(test, feature = "test-clock"))]
+    Shifted {
+        start: Timestamp,
+        offset: SignedDuration,
+        rate: u32,
+    },
+    /// Stands still; milliseconds since the epoch.
+    #[cfg(any(test, feature = "test-clock"))]
+    Fixed(AtomicI64),
+}
+
+impl Clock {
+    /// The system clock.
+    pub fn system() -> Self {
+        Self::from_source(Source::System)
+    }
+
+    /// A clock `offset` away from the system's that runs `rate` times as fast.
+    #[cfg(any(test, feature = "test-clock"))]
+    pub fn shifted(offset: SignedDuration, rate: u32) -> Self {
+        Self::from_source(Source::Shifted { start: system_now(), offset, rate: rate.max(1) })
+    }
+
+    /// A clock that stands at `at` until it is advanced.
+    #[cfg(any(test, feature = "test-clock"))]
+    pub fn fixed(at: Timestamp) -> Self {
+        Self::from_source(Source::Fixed(AtomicI64::new(at.as_millisecond())))
+    }
+
+    /// Moves a fixed clock forward; any other clock ignores it.
+    #[cfg(any(test, feature = "test-clock"))]
+    pub fn advance(&self, by: Duration) {
+        if let Source::Fixed(at) = &self.0.source {
+            at.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    fn from_source(source: Source) -> Self {
+        Self(Arc::new(Inner { source, correction: AtomicI64::new(0) }))
+    }
+
+    /// The time by which everything is decided: local time plus the correction.
+    pub fn now(&self) -> Timestamp {
+        let local = self.local();
+        match self.0.correction.load(Ordering::Relaxed) {
+            0 => local,
+            correction => local.checked_add(SignedDuration::from_millis(correction)).unwrap_or(local),
+        }
+    }
+
+    /// This machine's own time, from which a correction is measured.
+    pub fn local(&self) -> Timestamp {
+        match &self.0.source {
+            Source::System => system_now(),
+            #[cfg(any(test, feature = "test-clock"))]
+            Source::Shifted { start, offset, rate } => {
+                let passed = system_now().duration_since(*start).checked_mul(i32::try_from(*rate).unwrap_or(i32::MAX));
+                passed
+                    .and_then(|passed| passed.checked_add(*offset))
+                    .and_then(|shift| start.checked_add(shift).ok())
+                    .unwrap_or(*start)
+            }
+            #[cfg(any(test, feature = "test-clock"))]
+            Source::Fixed(at) => Timestamp::from_millisecond(at.load(Ordering::Relaxed)).unwrap_or_default(),
+        }
+    }
+
+    /// How far the API server is ahead of this machine, as last measured.
+    pub fn correction(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.0.correction.load(Ordering::Relaxed))
+    }
+
+    /// Notes how far the API server is ahead of this machine.
+    pub fn set_correction(&self, correction: SignedDuration) {
+        let millis = i64::try_from(correction.as_millis()).unwrap_or(0);
+        self.0.correction.store(millis, Ordering::Relaxed);
+    }
+
+    /// How long to sleep, in real time, until `at`; nothing if it is past.
+    pub fn until(&self, at: Timestamp) -> Duration {
+        self.real(at.duration_since(self.now()).try_into().unwrap_or(Duration::ZERO))
+    }
+
+    /// How long a span of this clock lasts in real time.
+    pub fn real(&self, span: Duration) -> Duration {
+        match &self.0.source {
+            #[cfg(any(test, feature = "test-clock"))]
+            Source::Shifted { rate, .. } => span / *rate,
+            _ => span,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock the ban points to")]
+fn system_now() -> Timestamp {
+    Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_clock_moves_only_when_told() {
+        let clock = Clock::fixed(Timestamp::from_second(1000).unwrap());
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(clock.now().as_second(), 1005);
+        assert_eq!(clock.until(Timestamp::from_second(1010).unwrap()), Duration::from_secs(5));
+        assert_eq!(clock.until(Timestamp::from_second(1).unwrap()), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_correction_moves_now_and_leaves_local_time() {
+        let clock = Clock::fixed(Timestamp::from_second(1000).unwrap());
+        clock.clone().set_correction(SignedDuration::from_secs(-7));
+        assert_eq!((clock.now().as_second(), clock.local().as_second()), (993, 1000));
+    }
+
+    #[test]
+    fn a_faster_clock_shortens_real_waits() {
+        let clock = Clock::shifted(SignedDuration::from_hours(1), 10);
+        assert_eq!(clock.real(Duration::from_secs(10)), Duration::from_secs(1));
+        assert!(clock.now() > Clock::system().now());
+    }
+}

@@ -1,0 +1,256 @@
+//! The accept loop: HTTP/1.1 and HTTP/2, with TLS or without, for axum and tonic routes alike.
+//!
+//! Flows in: connections, up to a limit; each has to bring its TLS handshake and its first request in time. Flows out:
+//! requests with a `Peer` extension. On shutdown it stops accepting, lets requests in hand finish and closes.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Request, Response, header};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tower::{Service, ServiceExt};
+
+use crate::runtime::framing::Framing;
+use crate::runtime::supervisor::Shutdown;
+
+/// Who sent the request: the other end of the connection, whatever the headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+}
+
+/// What one port puts up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// For the TLS handshake, for the first request, and for each HTTP/1 request's headers.
+    pub header_read_timeout: Duration,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of a request's line and headers.
+    pub header_bytes: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    pub streams: u32,
+    /// How long requests in hand may take once shutdown is requested.
+    pub drain: Duration,
+}
+
+/// Why a port cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("listen on {address}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("read the address listened on")]
+    LocalAddress(#[source] io::Error),
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    limits: Limits,
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            header_read_timeout: Duration::from_secs(10),
+            headers: 100,
+            header_bytes: 64 * 1024,
+            streams: 1024,
+            drain: Duration::from_secs(15),
+        }
+    }
+}
+
+// === impl Port ===
+
+impl Port {
+    /// Binds the address; with no TLS configuration the port speaks plain HTTP.
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>, limits: Limits) -> Result<Self, ServeError> {
+        let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
+        Ok(Self { listener, tls, limits })
+    }
+
+    /// The address bound, with the port the kernel chose where 0 was asked for.
+    pub fn local_address(&self) -> Result<SocketAddr, ServeError> {
+        self.listener.local_addr().map_err(ServeError::LocalAddress)
+    }
+
+    /// Serves until shutdown is requested and the requests in hand are answered.
+    pub async fn serve<S, B>(self, service: S, shutdown: Shutdown) -> Result<(), ServeError>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let each = Each { builder: Arc::new(self.builder()), service, shutdown, limits: self.limits };
+        let tls = self.tls.map(TlsAcceptor::from);
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = each.shutdown.requested() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&self.listener, &slots) => accepted,
+            };
+            let (stream, peer, slot) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn Error, "accept failed");
+                    // Out of file descriptors, most likely: give connections a moment to end.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (each, tls) = (each.clone(), tls.clone());
+            connections.spawn(async move {
+                each.accepted(stream, tls, peer).await;
+                drop(slot);
+            });
+        }
+        drop(self.listener);
+        drain(connections, self.limits.drain).await;
+        Ok(())
+    }
+
+    fn builder(&self) -> Builder<TokioExecutor> {
+        let Limits { header_read_timeout, headers, header_bytes, streams, .. } = self.limits;
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_read_timeout)
+            .max_headers(headers)
+            .max_buf_size(header_bytes.max(8192));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(streams)
+            .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(20));
+        builder
+    }
+}
+
+type Slot = tokio::sync::OwnedSemaphorePermit;
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, Peer, Slot)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, Peer { address }, slot))
+}
+
+async fn drain(mut connections: JoinSet<()>, time: Duration) {
+    let ended = tokio::time::timeout(time, async { while connections.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!(connections = connections.len(), "connections cut that did not end within the drain time");
+    }
+}
+
+/// What every connection of a port shares.
+#[derive(Clone)]
+struct Each<S> {
+    builder: Arc<Builder<TokioExecutor>>,
+    service: S,
+    shutdown: Shutdown,
+    limits: Limits,
+}
+
+// === impl Each ===
+
+impl<S, B> Each<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    async fn accepted(self, stream: TcpStream, tls: Option<TlsAcceptor>, peer: Peer) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(error = &error as &dyn Error, "connection lost before it was served");
+            return;
+        }
+        let Some(tls) = tls else { return self.speak(stream, peer).await };
+        match tokio::time::timeout(self.limits.header_read_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.speak(stream, peer).await,
+            Ok(Err(error)) => tracing::debug!(error = &error as &dyn Error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        }
+    }
+
+    async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: I, peer: Peer) {
+        let spoke = Arc::new(AtomicBool::new(false));
+        let (noted, service) = (Arc::clone(&spoke), self.service);
+        let answer = service_fn(move |request: Request<Incoming>| {
+            noted.store(true, Ordering::Relaxed);
+            answer(service.clone(), request, peer)
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Framing::new(stream)), answer));
+        let mut first_request = pin!(tokio::time::sleep(self.limits.header_read_timeout));
+        let mut waiting = true;
+        let mut ending = false;
+        let outcome = loop {
+            tokio::select! {
+                outcome = connection.as_mut() => break outcome,
+                // hyper's own timeout starts once the protocol is known, which a silent client never lets happen.
+                () = first_request.as_mut(), if waiting => {
+                    if !spoke.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    waiting = false;
+                }
+                () = self.shutdown.requested(), if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(error = &*error, "connection ended with an error");
+        }
+    }
+}
+
+async fn answer<S, B>(service: S, mut request: Request<Incoming>, peer: Peer) -> Result<Response<B>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+{
+    // `Framing` stops following at a chunked body, so nothing may come after it on this connection.
+    let last = request.headers().contains_key(header::TRANSFER_ENCODING);
+    request.extensions_mut().insert(peer);
+    let mut response = service.oneshot(request).await?;
+    if last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! A server certificate that is replaced while connections are served.
+//!
+//! Flows in: a PEM pair, read again every 30 s (polled, because the kubelet swaps a symlink that file events miss). Flows
+//! out: a rustls configuration whose resolver hands out the current pair. A pair that cannot be used is counted and the
+//! one before it stays.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
+
+use crate::runtime::supervisor::Shutdown;
+
+/// How often the files are read again.
+pub const RELOAD_PERIOD: Duration = Duration::from_secs(30);
+
+/// Where the pair lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Why a pair cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("read a PEM certificate chain from {path}")]
+    Certificate { path: PathBuf, source: PemError },
+    #[error("find a certificate in {path}")]
+    NoCertificate { path: PathBuf },
+    #[error("read a PEM private key from {path}")]
+    Key { path: PathBuf, source: PemError },
+    #[error("match certificate and private key")]
+    Pair(#[source] rustls::Error),
+    #[error("set up TLS versions")]
+    Versions(#[source] rustls::Error),
+}
+
+/// The current pair and where it comes from.
+#[derive(Debug)]
+pub struct ServerCertificate {
+    files: PairFiles,
+    current: Arc<Current>,
+    bytes: Bytes,
+    failures: Counter,
+}
+
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+#[derive(PartialEq, Eq)]
+struct Bytes {
+    certificate: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+// === impl ServerCertificate ===
+
+impl ServerCertificate {
+    /// Reads the pair for the first time; `failures` counts later pairs that cannot be used.
+    pub async fn load(files: PairFiles, failures: Counter) -> Result<Self, TlsError> {
+        let bytes = Bytes::read(&files).await?;
+        let current = Arc::new(Current(ArcSwap::from_pointee(bytes.parse(&files)?)));
+        Ok(Self { files, current, bytes, failures })
+    }
+
+    /// A configuration that serves whatever pair is current, HTTP/2 and HTTP/1.1.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Versions)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// Reads the files again every 30 s until shutdown.
+    pub async fn keep_fresh(mut self, shutdown: Shutdown) -> Result<(), TlsError> {
+        loop {
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                () = tokio::time::sleep(RELOAD_PERIOD) => self.reload().await,
+            }
+        }
+    }
+
+    async fn reload(&mut self) {
+        match self.try_reload().await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate replaced"),
+            Err(error) => {
+                self.failures.inc();
+                tracing::warn!(error = &error as &dyn std::error::Error, "TLS pair unusable, the one before it stays");
+            }
+        }
+    }
+
+    async fn try_reload(&mut self) -> Result<bool, TlsError> {
+        let bytes = Bytes::read(&self.files).await?;
+        if bytes == self.bytes {
+            return Ok(false);
+        }
+        let pair = bytes.parse(&self.files)?;
+        self.current.0.store(Arc::new(pair));
+        self.bytes = bytes;
+        Ok(true)
+    }
+}
+
+impl Bytes {
+    async fn read(files: &PairFiles) -> Result<Self, TlsError> {
+        Ok(Self { certificate: read(&files.certificate).await?, key: Zeroizing::new(read(&files.key).await?) })
+    }
+
+    fn parse(&self, files: &PairFiles) -> Result<CertifiedKey, TlsError> {
+        let chain = CertificateDer::pem_slice_iter(&self.certificate)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| TlsError::Certificate { path: files.certificate.clone(), source })?;
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate { path: files.certificate.clone() });
+        }
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|source| TlsError::Key { path: files.key.clone(), source })?;
+        // Also refuses a key that is not the certificate's: what a swap between the two reads looks like.
+        CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Pair)
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bytes(…)")
+    }
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    tokio::fs::read(path).await.map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+// === impl Current ===
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+#[cfg(test)]
+mod tests;
