@@ -4,5 +4,7 @@
 //! arguments. What the roles of the binary do is decided here and carried out there.
 
 pub mod names;
+pub mod policy;
+pub mod request;
 pub mod scope;
 pub mod timings;

@@ -1,0 +1,24 @@
+//! A ScopePolicy, from its typed source to a verdict about one request.
+//!
+//! ```text
+//! ScopePolicy ──TryFrom──► Source ──compile, once per object──► Compiled ─┐
+//!                                                  what may be claimed ───┴─► PolicySet ──decide(request)──► Verdict
+//! ```
+//!
+//! Flows in: [`Source`], element by element, each readable or a [`Problem`]. Flows out: problems for the status of the
+//! object and, per request, an answer.
+
+mod host_pattern;
+mod labels;
+mod methods;
+mod pattern;
+mod source;
+
+pub use host_pattern::HostPattern;
+pub use labels::{LabelOperator, LabelRequirement, LabelSelector};
+pub use methods::Methods;
+pub use pattern::{Pattern, PatternError};
+pub use source::{
+    Allow, Cors, Effect, Grant, Grantee, Match, Mode, NamespaceChoice, Problem, Protection, Route, RuleSource,
+    ScopeDef, Selector, Source, Target, TokenSource, Unmatched,
+};
