@@ -1,0 +1,22 @@
+//! The reasons problems are reported with: a closed set, for conditions and metric labels.
+
+/// The element is malformed, or contradicts another.
+pub const INVALID: &str = "Invalid";
+/// The choice is part of the API but not of this version.
+pub const NOT_IMPLEMENTED: &str = "NotImplemented";
+/// A private claim has a name with a registered meaning.
+pub const REGISTERED_CLAIM: &str = "RegisteredClaim";
+/// The namespace may not claim this.
+pub const NOT_ALLOWED: &str = "NotAllowed";
+/// The issuer's or the API server's own.
+pub const RESERVED: &str = "Reserved";
+/// Someone else claims this too, and keeps it.
+pub const CONFLICT: &str = "Conflict";
+/// An older client of the namespace writes the Secret of this name.
+pub const SECRET_NAME_CONFLICT: &str = "SecretNameConflict";
+/// No policy defines the scope for this audience.
+pub const UNKNOWN_SCOPE: &str = "UnknownScope";
+/// No policy of the namespace serves the audience.
+pub const UNKNOWN_AUDIENCE: &str = "UnknownAudience";
+/// No policy grants this to the client, for whatever reason.
+pub const NOT_GRANTED: &str = "NotGranted";
