@@ -3,4 +3,5 @@
 //! ARCHITECTURE.md says how the modules hang together and which may use which.
 
 pub mod cli;
+pub mod objects;
 pub mod runtime;

@@ -1,0 +1,360 @@
+//! Manifests: YAML files of the kinds and of Namespaces, as people write them for a cluster.
+//!
+//! Flows in: folders and files. Flows out: the whole set, or every reason why it cannot be read, each with its file, line
+//! and field. Objects of other kinds are passed over: the same folder may feed a cluster.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use countersign_core::names::{Namespace as NamespaceName, ObjectName};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::{Key, Object};
+use super::disk::{self, Trace};
+use super::state::{Kind, set_meta};
+
+/// The largest object (the API server's own limit is higher).
+const LARGEST_OBJECT: usize = 256 << 10;
+/// Folders deeper than this are a loop of links.
+const DEEPEST: usize = 16;
+/// More problems than these tell nobody more.
+const MOST_PROBLEMS: usize = 20;
+/// The label the API server puts on every Namespace.
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
+/// One object of the manifests.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub(super) kind: Kind,
+    /// Which object.
+    pub key: Key,
+    /// The object as JSON.
+    pub object: Value,
+    pub place: Place,
+}
+
+impl Manifest {
+    /// The kind's name, such as `OAuthClient`.
+    pub fn kind(&self) -> &str {
+        &self.kind.name
+    }
+}
+
+/// Where something is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub file: PathBuf,
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Why one place cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub place: Place,
+    /// The field, such as `spec.access[0].scopes`; empty where it is the whole.
+    pub field: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, field, message } = self;
+        if field.is_empty() { write!(f, "{place}: {message}") } else { write!(f, "{place}: {field}: {message}") }
+    }
+}
+
+/// Why the set cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Unreadable {
+    pub problems: Vec<Problem>,
+}
+
+/// A kind that manifests may hold.
+struct Known {
+    kind: Kind,
+    api_version: String,
+    namespaced: bool,
+    /// Why the object is not of its kind, and the error with a position where the YAML itself can be blamed.
+    check: fn(&str, &Value) -> Option<(String, Option<usize>)>,
+}
+
+impl Known {
+    fn new<K: Object>(namespaced: bool) -> Self {
+        Self { kind: Kind::of::<K>(), api_version: K::api_version(&()).into_owned(), namespaced, check: check::<K> }
+    }
+}
+
+fn known() -> Vec<Known> {
+    vec![Known::new::<Namespace>(false), Known::new::<Secret>(true)]
+}
+
+/// The kinds, as the store files them.
+pub(super) fn kinds() -> Vec<Kind> {
+    known().into_iter().map(|known| known.kind).collect()
+}
+
+fn check<K: Object>(text: &str, object: &Value) -> Option<(String, Option<usize>)> {
+    let error = K::deserialize(object).err()?;
+    let secret = K::kind(&()) == "Secret";
+    match serde_saphyr::from_str::<K>(text) {
+        Err(error) if !secret => Some((first_line(&error), line_of(&error))),
+        Err(error) => Some(("is not a Secret".to_owned(), line_of(&error))),
+        Ok(_) => Some((error.to_string(), None)),
+    }
+}
+
+fn line_of(error: &serde_saphyr::Error) -> Option<usize> {
+    error.location().and_then(|location| usize::try_from(location.line()).ok()).filter(|line| *line > 0)
+}
+
+/// The message without the excerpt: the place is told apart, and an excerpt may hold more than the reader should see.
+fn first_line(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.split(" at line ").next().unwrap_or(line).to_owned()
+}
+
+/// Changes whenever a file of the folder does.
+pub(super) fn trace(dir: &Path) -> Trace {
+    let mut files = Vec::new();
+    collect(dir, 0, &mut files, &mut Vec::new());
+    disk::trace(files.into_iter().chain([dir.to_owned()]))
+}
+
+/// Reads all manifests of the folders and files, whole or not at all.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Unreadable> {
+    let mut reader = Reader { known: known(), set: Vec::new(), seen: HashMap::new(), problems: Vec::new() };
+    let mut files = Vec::new();
+    for path in paths {
+        collect(path, 0, &mut files, &mut reader.problems);
+    }
+    for file in files {
+        reader.file(&file);
+    }
+    reader.finish()
+}
+
+/// The YAML files below a folder, in order; a path that is a file is itself one.
+fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) {
+    let mut problem = |message: String| {
+        let place = Place { file: path.to_owned(), line: 0 };
+        problems.push(Problem { place, field: String::new(), message });
+    };
+    match fs::metadata(path) {
+        Err(error) => return problem(error.to_string()),
+        Ok(meta) if meta.is_file() => return files.push(path.to_owned()),
+        Ok(_) if depth > DEEPEST => return problem("folders are nested too deeply".to_owned()),
+        Ok(_) => {}
+    }
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => return problem(error.to_string()),
+    };
+    let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
+        if !name.starts_with('.') && (yaml || path.is_dir()) {
+            collect(&path, depth + 1, files, problems);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: Option<String>,
+    kind: Option<String>,
+}
+
+struct Reader {
+    known: Vec<Known>,
+    set: Vec<Manifest>,
+    seen: HashMap<(String, Key), Place>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn file(&mut self, file: &Path) {
+        let text = match fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => return self.blame(file, 0, String::new(), error.to_string()),
+        };
+        for (first, document) in documents(&text) {
+            self.document(file, first, &document);
+        }
+    }
+
+    fn document(&mut self, file: &Path, first: usize, text: &str) {
+        let value: Value = match serde_saphyr::from_str(text) {
+            Ok(Value::Null) => return,
+            Ok(value) => value,
+            Err(error) => {
+                let line = line_of(&error).unwrap_or(1);
+                return self.blame(file, first + line - 1, field_at(text, line), first_line(&error));
+            }
+        };
+        let Ok(Head { api_version: Some(api_version), kind: Some(kind) }) = Head::deserialize(&value) else {
+            return self.blame(file, first, String::new(), "apiVersion and kind are missing".to_owned());
+        };
+        let Some(at) = self.known.iter().position(|k| k.api_version == api_version && k.kind.name == kind) else {
+            if api_version.starts_with("countersign.dev/") {
+                self.blame(
+                    file,
+                    first,
+                    "kind".to_owned(),
+                    format!("{api_version} {kind} is not known to this version"),
+                );
+            }
+            return;
+        };
+        if text.len() > LARGEST_OBJECT {
+            return self.blame(file, first, String::new(), format!("the object is larger than {LARGEST_OBJECT} bytes"));
+        }
+        self.object(file, first, text, at, value);
+    }
+
+    fn object(&mut self, file: &Path, first: usize, text: &str, at: usize, mut value: Value) {
+        let Some(known) = self.known.get(at) else { return };
+        if let Some((message, line)) = (known.check)(text, &value) {
+            let field = line.map(|line| field_at(text, line)).unwrap_or_default();
+            return self.blame(file, first + line.unwrap_or(1) - 1, field, message);
+        }
+        let kind = known.kind.clone();
+        let key = match key(&value, known.namespaced) {
+            Ok(key) => key,
+            Err((field, message)) => return self.blame(file, first, field.to_owned(), message),
+        };
+        complete(&kind, &key, &mut value);
+        let place = Place { file: file.to_owned(), line: first };
+        if let Some(earlier) = self.seen.insert((kind.table.clone(), key.clone()), place.clone()) {
+            let message = format!("{} {key} is also written at {earlier}", kind.name);
+            return self.blame(file, first, "metadata.name".to_owned(), message);
+        }
+        self.set.push(Manifest { kind, key, object: value, place });
+    }
+
+    fn blame(&mut self, file: &Path, line: usize, field: String, message: String) {
+        let place = Place { file: file.to_owned(), line };
+        self.problems.push(Problem { place, field, message });
+    }
+
+    fn finish(mut self) -> Result<Vec<Manifest>, Unreadable> {
+        self.problems.truncate(MOST_PROBLEMS);
+        if !self.problems.is_empty() {
+            return Err(Unreadable { problems: self.problems });
+        }
+        self.add_namespaces();
+        Ok(self.set)
+    }
+
+    /// A namespace that objects lie in exists, as it would have to in a cluster.
+    fn add_namespaces(&mut self) {
+        let kind = Kind::of::<Namespace>();
+        let used: Vec<_> = self.set.iter().filter_map(|m| Some((m.key.namespace.clone()?, m.place.clone()))).collect();
+        for (namespace, place) in used {
+            let key = Key::cluster(&namespace);
+            if self.seen.insert((kind.table.clone(), key.clone()), place.clone()).is_none() {
+                let mut object = json!({"apiVersion": "v1", "kind": "Namespace"});
+                complete(&kind, &key, &mut object);
+                self.set.push(Manifest { kind: kind.clone(), key, object, place });
+            }
+        }
+    }
+}
+
+/// What the API server would add.
+fn complete(kind: &Kind, key: &Key, object: &mut Value) {
+    set_meta(object, "name", (*key.name).into());
+    if let Some(namespace) = &key.namespace {
+        set_meta(object, "namespace", (**namespace).into());
+    }
+    if kind.table == "namespaces" {
+        let mut labels = object.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or(json!({}));
+        if let Some(labels) = labels.as_object_mut() {
+            labels.insert(NAMESPACE_NAME.to_owned(), (*key.name).into());
+        }
+        set_meta(object, "labels", labels);
+    }
+    if kind.table == "secrets" {
+        encode_string_data(object);
+    }
+    if let Some(fields) = object.as_object_mut().filter(|_| kind.has_status) {
+        fields.remove("status");
+    }
+}
+
+fn encode_string_data(secret: &mut Value) {
+    let Some(fields) = secret.as_object_mut() else { return };
+    let Some(Value::Object(texts)) = fields.remove("stringData") else { return };
+    let Some(data) = fields.entry("data").or_insert_with(|| json!({})).as_object_mut() else { return };
+    for (name, text) in texts {
+        data.insert(name, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+    }
+}
+
+fn key(object: &Value, namespaced: bool) -> Result<Key, (&'static str, String)> {
+    let text = |field: &str| object.pointer(field).and_then(Value::as_str);
+    let name = ObjectName::new(text("/metadata/name").unwrap_or(""));
+    let name = name.map_err(|error| ("metadata.name", error.to_string()))?;
+    if !namespaced {
+        return Ok(Key::cluster(name.as_str()));
+    }
+    let namespace = NamespaceName::new(text("/metadata/namespace").unwrap_or("default"));
+    let namespace = namespace.map_err(|error| ("metadata.namespace", error.to_string()))?;
+    Ok(Key::namespaced(namespace.as_str(), name.as_str()))
+}
+
+/// The documents of a file, each with the number of its first line.
+fn documents(text: &str) -> Vec<(usize, String)> {
+    let mut documents = vec![(1, String::new())];
+    for (at, line) in text.lines().enumerate() {
+        let separator = line == "---" || line.starts_with("--- ") || line.starts_with("---\t");
+        if separator || documents.is_empty() {
+            documents.push((at + 2, String::new()));
+        } else if let Some((_, document)) = documents.last_mut() {
+            document.push_str(line);
+            document.push('\n');
+        }
+    }
+    documents.retain(|(_, document)| document.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
+    documents
+}
+
+/// The field a line of block-style YAML belongs to, read off its indentation.
+fn field_at(text: &str, line: usize) -> String {
+    let lines: Vec<_> = text.lines().take(line).collect();
+    let mut path = Vec::new();
+    let mut bound = usize::MAX;
+    for line in lines.iter().rev().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#')) {
+        let content = line.trim_start_matches([' ', '-']);
+        let indent = line.len() - content.len();
+        let name = content.split(':').next().unwrap_or_default().trim();
+        if indent < bound && content.contains(':') && !name.is_empty() && !name.contains(['{', '[', '"', ' ']) {
+            path.push(name);
+            bound = line.len() - line.trim_start().len();
+            if line.trim_start().starts_with('-') {
+                bound += 1;
+            }
+        }
+        if bound == 0 {
+            break;
+        }
+    }
+    path.reverse();
+    path.join(".")
+}

@@ -1,0 +1,205 @@
+//! Watches of the API server.
+//!
+//! Flows in: kube's watcher over guarded objects. Flows out: `Change`s without end. Each watch has its own backoff, which
+//! grows from a tenth of a second to ten and starts over once the watch held for a minute.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Resource};
+
+use super::guarded::Guarded;
+use super::{Change, Deleted, Key, KubeStore, Object, Reach, Selection};
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+const HELD_FOR: Duration = Duration::from_secs(60);
+
+impl KubeStore {
+    pub(super) fn watch<K: Object>(&self, selection: Selection) -> BoxStream<'static, Change<K>> {
+        let period = u32::try_from(self.options.watch_period.as_secs()).unwrap_or(90);
+        let mut config = watcher::Config::default().timeout(period);
+        config.label_selector = selection.selector();
+        let api: Api<Guarded<K>> = match &selection.namespace {
+            Reach::All => Api::all(self.client.clone()),
+            Reach::One(namespace) => Api::namespaced_with(self.client.clone(), namespace, &()),
+        };
+        // kube says `Init` before it asks, so the backoff must not start over at any event, only after a while.
+        let backoff = ResetTimerBackoff::new(Doubling::default(), HELD_FOR);
+        changes(watch(api, config).backoff(backoff)).boxed()
+    }
+}
+
+/// Turns kube's events into changes; a listing becomes one `Reset`.
+fn changes<K: Object>(
+    events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + 'static,
+) -> impl Stream<Item = Change<K>> + Send {
+    let events = events.boxed();
+    stream::unfold((events, Vec::new(), true), |(mut events, mut listing, mut healthy)| async move {
+        loop {
+            let event = match events.next().await? {
+                Ok(event) => event,
+                Err(error) => {
+                    report::<K>(&error, &mut healthy);
+                    continue;
+                }
+            };
+            let out = match event {
+                Event::Init => {
+                    listing = Vec::new();
+                    continue;
+                }
+                Event::InitApply(object) => {
+                    listing.push(object);
+                    continue;
+                }
+                Event::InitDone => reset(std::mem::take(&mut listing)),
+                Event::Apply(object) => vec![applied(object)],
+                Event::Delete(object) => vec![deleted(object)],
+            };
+            healthy = true;
+            return Some((stream::iter(out), (events, listing, healthy)));
+        }
+    })
+    .flatten()
+}
+
+fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
+    let kind = K::kind(&());
+    // An expired resourceVersion only means a fresh listing.
+    let expired = matches!(error, watcher::Error::WatchError(status) if status.code == 410);
+    if *healthy && !expired {
+        tracing::warn!(%kind, error = error as &dyn std::error::Error, "a watch was interrupted");
+        *healthy = false;
+    } else {
+        tracing::debug!(%kind, error = error as &dyn std::error::Error, "a watch is still interrupted");
+    }
+}
+
+pub(super) fn reset<K: Object>(listing: Vec<Guarded<K>>) -> Vec<Change<K>> {
+    let mut objects = Vec::with_capacity(listing.len());
+    let mut malformed = Vec::new();
+    for object in listing {
+        match object.into_result() {
+            Ok(object) => objects.push(object),
+            Err(error) => malformed.push(Change::Malformed(error)),
+        }
+    }
+    let mut out = vec![Change::Reset(objects)];
+    out.append(&mut malformed);
+    out
+}
+
+pub(super) fn applied<K: Object>(object: Guarded<K>) -> Change<K> {
+    object.into_result().map_or_else(Change::Malformed, Change::Apply)
+}
+
+pub(super) fn deleted<K: Object>(object: Guarded<K>) -> Change<K> {
+    let meta: &ObjectMeta = object.meta();
+    let (key, uid) = (Key::of(meta), meta.uid.clone());
+    Change::Delete(Deleted { key, uid, last: object.into_result().ok() })
+}
+
+/// Delays that double, each shortened by up to a third so that replicas do not come back at once.
+struct Doubling {
+    next: Duration,
+    jitter: RandomState,
+}
+
+impl Default for Doubling {
+    fn default() -> Self {
+        Self { next: FIRST_DELAY, jitter: RandomState::new() }
+    }
+}
+
+impl Iterator for Doubling {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let delay = self.next;
+        self.next = (delay * 2).min(LONGEST_DELAY);
+        let thousandths = u32::try_from(self.jitter.hash_one(delay) % 334).unwrap_or(0);
+        Some(delay - delay * thousandths / 1000)
+    }
+}
+
+impl Backoff for Doubling {
+    fn reset(&mut self) {
+        self.next = FIRST_DELAY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    fn named(name: &str) -> Guarded<ConfigMap> {
+        Guarded::read(json!({"metadata": {"name": name, "namespace": "shop"}}))
+    }
+
+    fn broken(name: &str) -> Guarded<ConfigMap> {
+        Guarded::read(json!({"metadata": {"name": name, "namespace": "shop"}, "data": 1}))
+    }
+
+    async fn seen(events: Vec<watcher::Result<Event<Guarded<ConfigMap>>>>) -> Vec<String> {
+        let name = |object: &ConfigMap| object.metadata.name.clone().unwrap_or_default();
+        changes(stream::iter(events))
+            .map(|change| match change {
+                Change::Reset(all) => format!("reset {:?}", all.iter().map(name).collect::<Vec<_>>()),
+                Change::Apply(object) => format!("apply {}", name(&object)),
+                Change::Delete(gone) => format!("delete {} {}", gone.key, gone.last.is_some()),
+                Change::Malformed(malformed) => format!("malformed {}", malformed.key),
+            })
+            .collect()
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_listing_is_one_reset_and_a_malformed_object_is_reported_and_passed_over() {
+        let events = vec![
+            Ok(Event::Init),
+            Ok(Event::InitApply(named("a"))),
+            Ok(Event::InitApply(broken("b"))),
+            Ok(Event::InitDone),
+            Ok(Event::Apply(broken("a"))),
+            Err(watcher::Error::NoResourceVersion),
+            Ok(Event::Apply(named("c"))),
+            Ok(Event::Delete(broken("a"))),
+        ];
+        let expected = ["reset [\"a\"]", "malformed shop/b", "malformed shop/a", "apply c", "delete shop/a false"];
+        assert_eq!(seen(events).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_broke_off_counts_for_nothing() {
+        let events = vec![
+            Ok(Event::Init),
+            Ok(Event::InitApply(named("a"))),
+            Err(watcher::Error::NoResourceVersion),
+            Ok(Event::Init),
+            Ok(Event::InitApply(named("b"))),
+            Ok(Event::InitDone),
+        ];
+        assert_eq!(seen(events).await, ["reset [\"b\"]"]);
+    }
+
+    #[test]
+    fn delays_grow_to_their_bound_and_start_over() {
+        let mut delays = Doubling::default();
+        let grown: Vec<_> = delays.by_ref().take(12).collect();
+        assert!(grown.iter().all(|delay| *delay <= LONGEST_DELAY && *delay >= FIRST_DELAY * 2 / 3));
+        assert!(grown[11] > LONGEST_DELAY / 2);
+        delays.reset();
+        assert!(delays.next().unwrap() <= FIRST_DELAY);
+    }
+}
