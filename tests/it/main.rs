@@ -1,0 +1,16 @@
+//! The integration tests: one binary, a module a story.
+//!
+//! Flows in: the real `countersign` binary, a real API server, Envoy and clients other people wrote, all put in place by
+//! `tests/setup.sh`. Flows out: what a user of the whole would see. `support` starts and ends those parts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a step of the harness that fails is a test that fails, and says where"
+)]
+
+mod architecture;
+mod harness;
+mod support;

@@ -1,0 +1,84 @@
+//! OAuth clients other people wrote: each gets a token the way its users do.
+
+use super::{root, tool};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsideClient {
+    /// npm `openid-client`
+    OpenidClient,
+    /// PyPI `authlib`
+    Authlib,
+    /// Go `golang.org/x/oauth2/clientcredentials`
+    GoOauth2,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TokenRequest<'a> {
+    pub issuer: &'a str,
+    pub client_id: &'a str,
+    pub client_secret: &'a str,
+    pub resource: Option<&'a str>,
+    pub scope: Option<&'a str>,
+    /// `client_secret_basic` (each client's default, the Go one probes) or `client_secret_post`.
+    pub auth_method: Option<&'a str>,
+    /// The certificate authority to trust, for an https issuer.
+    pub authority: Option<&'a Path>,
+}
+
+impl OutsideClient {
+    pub const ALL: [Self; 3] = [Self::OpenidClient, Self::Authlib, Self::GoOauth2];
+
+    fn command(self, request: &TokenRequest<'_>) -> Command {
+        let issuer = format!("--issuer={}", request.issuer);
+        match self {
+            Self::OpenidClient => {
+                let mut command = Command::new("node");
+                command.arg(tool("node-client").join("client.mjs")).arg(issuer);
+                // Node reads its authorities once, at start.
+                command.envs(request.authority.map(|authority| ("NODE_EXTRA_CA_CERTS", authority)));
+                command
+            }
+            Self::Authlib => {
+                let mut command = Command::new("python3");
+                command
+                    .env("PYTHONPATH", tool("python"))
+                    .arg(root().join("tests/clients/python/client.py"))
+                    .arg(issuer);
+                command.args(request.authority.map(|authority| format!("--ca={}", authority.display())));
+                command
+            }
+            Self::GoOauth2 => {
+                let mut command = Command::new(tool("go-client"));
+                command.arg(format!("--token-endpoint={}/oauth2/token", request.issuer));
+                command.args(request.authority.map(|authority| format!("--ca={}", authority.display())));
+                command
+            }
+        }
+    }
+
+    /// Asks for a token. The answer is the token response, or `{"error": code}` when the issuer refused.
+    pub fn ask(self, request: &TokenRequest<'_>) -> Value {
+        let mut command = self.command(request);
+        command.arg(format!("--client-id={}", request.client_id)).env("CLIENT_SECRET", request.client_secret);
+        for (flag, value) in
+            [("resource", request.resource), ("scope", request.scope), ("auth-method", request.auth_method)]
+        {
+            command.args(value.map(|value| format!("--{flag}={value}")));
+        }
+        let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("run {self:?}: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{self:?}: {said}");
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{self:?} printed no JSON ({error}): {said}"))
+    }
+
+    /// Asks for a token and requires to get one.
+    pub fn token(self, request: &TokenRequest<'_>) -> String {
+        let answer = self.ask(request);
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{self:?} got no token: {answer}")).to_owned()
+    }
+}

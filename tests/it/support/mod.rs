@@ -1,0 +1,48 @@
+//! What the stories are told with: the testbed, the real binary, Envoy, outside clients, and patience.
+
+#![allow(dead_code, reason = "each story takes what it needs")]
+
+pub mod clients;
+pub mod echo;
+pub mod envoy;
+pub mod http;
+pub mod kubectl;
+pub mod ports;
+pub mod processes;
+pub mod scratch;
+pub mod testbed;
+pub mod tls;
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The root of the clone.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A tool that `tests/setup.sh` put in place.
+pub fn tool(name: &str) -> PathBuf {
+    let path = root().join(".cache/tools").join(name);
+    assert!(path.exists(), "{name} is not installed: run `make tools` first ({} is missing)", path.display());
+    path
+}
+
+/// Looks until `accept` takes what `look` sees. When `patience` ends, the panic shows what was seen last.
+pub async fn await_condition<T: Debug>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> T,
+    accept: impl Fn(&T) -> bool,
+) -> T {
+    let begun = Instant::now();
+    loop {
+        let seen = look().await;
+        if accept(&seen) {
+            return seen;
+        }
+        assert!(begun.elapsed() < patience, "waited {patience:?} for {what}; last seen: {seen:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
