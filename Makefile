@@ -1,0 +1,57 @@
+# The few verbs of this project. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+TOOLS := .cache/tools
+CARGO ?= cargo
+
+.PHONY: help
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+.PHONY: demo
+demo: ## the whole life of a client before your eyes; needs only Rust and a C compiler
+	@$(CARGO) run --quiet -- demo
+
+.PHONY: test
+test: tools lint unit it ## everything: set-up, lint, unit tests, integration tests
+
+.PHONY: tools
+tools: ## install what the tests need into a cache outside the clone
+	@tests/setup.sh
+
+.PHONY: lint
+lint: lint-deps ## formatting, clippy, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: lint-deps
+lint-deps: tools ## licences, sources and duplicates of the dependencies
+	$(TOOLS)/cargo-deny --workspace --log-level error check bans licenses sources
+
+.PHONY: unit
+unit: tools ## unit and property tests
+	$(TOOLS)/cargo-nextest nextest run --workspace --lib --bins --locked
+	$(CARGO) test --workspace --doc --locked --quiet
+
+.PHONY: it
+it: tools ## integration tests: real API server, Envoy and outside clients; T=<filter> for some of them
+	$(TOOLS)/cargo-nextest nextest run --test it --locked $(T)
+
+.PHONY: fmt
+fmt: ## format the source
+	$(CARGO) fmt --all
+
+.PHONY: crds
+crds: ## write the custom resource definitions from the Rust types
+	@mkdir -p crds
+	$(CARGO) run --quiet -- crd --output crds
+
+.PHONY: testbed
+testbed: tools ## start an API server to try things on; ends with `make testbed-down`
+	@tests/testbed.sh up .cache/testbed/hand
+	@echo "export KUBECONFIG=$(CURDIR)/.cache/testbed/hand/kubeconfig PATH=$(CURDIR)/$(TOOLS):\$$PATH"
+
+.PHONY: testbed-down
+testbed-down: ## end the API server that `make testbed` started
+	@tests/testbed.sh down .cache/testbed/hand
