@@ -3,5 +3,6 @@
 //! ARCHITECTURE.md says how the modules hang together and which may use which.
 
 pub mod cli;
+pub mod http;
 pub mod objects;
 pub mod runtime;
