@@ -5,9 +5,13 @@
 
 pub mod bounds;
 pub mod client;
+pub mod client_secret;
 pub mod directory;
+pub mod keyring;
 pub mod names;
 pub mod policy;
 pub mod request;
+pub mod revocation;
 pub mod scope;
 pub mod timings;
+pub mod token;

@@ -1,0 +1,164 @@
+//! Someone else's value as a client secret: whether it is strong enough, and the record it is checked against.
+//!
+//! Flows in: the value in the referenced Secret. Flows out: a refusal, or an HMAC that says nothing about the value to
+//! whoever does not hold the key.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde::{Deserialize, Serialize};
+
+use crate::names::ClientId;
+
+const LEAST_CHARACTERS: usize = 32;
+const LEAST_BITS: u32 = 128;
+/// Longer ones are refused before any work; no token endpoint takes them.
+const MOST_BYTES: usize = 1024;
+
+/// The value can be guessed, or is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the secret must have 32 to 1024 visible characters and look random (128 bits or more)")]
+pub struct TooWeak;
+
+/// Refuses values under 32 characters or 128 estimated bits. The estimate is generous to random text and stingy to
+/// words, runs and repetitions; it cannot know whether somebody else knows the value.
+pub fn check_strength(value: &str) -> Result<(), TooWeak> {
+    let fits = (LEAST_CHARACTERS..=MOST_BYTES).contains(&value.len());
+    let visible = value.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if fits && visible && estimated_bits(value.as_bytes()) >= f64::from(LEAST_BITS) { Ok(()) } else { Err(TooWeak) }
+}
+
+fn estimated_bits(value: &[u8]) -> f64 {
+    let counted = u32::try_from(surprising(value)).unwrap_or(u32::MAX);
+    f64::from(counted) * bits_per_character(value)
+}
+
+/// How much one character can say, judged by the smallest alphabet that explains the text.
+fn bits_per_character(value: &[u8]) -> f64 {
+    let all = |of: fn(&u8) -> bool| value.iter().all(of);
+    if all(u8::is_ascii_digit) {
+        return f64::from(10).log2();
+    }
+    let hexadecimal = all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
+        || all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(b));
+    if hexadecimal {
+        return 4.0;
+    }
+    let digits = value.iter().any(u8::is_ascii_digit);
+    let lower = value.iter().any(u8::is_ascii_lowercase);
+    let upper = value.iter().any(u8::is_ascii_uppercase);
+    if !digits && !(lower && upper) {
+        // Letters of one case and separators: words, at the two bits or so a letter of a text has.
+        return 2.3;
+    }
+    let alphabet = u32::from(digits) * 10 + u32::from(lower) * 26 + u32::from(upper) * 26;
+    f64::from(alphabet).log2()
+}
+
+/// How many characters are not explained by those before: runs such as `aaaaa` or `56789`, and what repeats five.
+fn surprising(value: &[u8]) -> usize {
+    let mut seen = BTreeSet::new();
+    let fives = value.windows(5);
+    let new = fives.filter(|five| {
+        let steps: BTreeSet<i16> = five.windows(2).filter_map(|pair| Some(step(pair.first()?, pair.last()?))).collect();
+        let run = steps.len() == 1 && steps.first().is_some_and(|step| step.abs() <= 1);
+        seen.insert(*five) && !run
+    });
+    new.count() + 4
+}
+
+fn step(from: &u8, to: &u8) -> i16 {
+    i16::from(*to) - i16::from(*from)
+}
+
+/// The random key of the records, made once. `Debug` leaves it out.
+#[derive(Clone)]
+pub struct RecordKey(Key);
+
+impl RecordKey {
+    /// From 32 random bytes.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(Key::new(HMAC_SHA256, bytes))
+    }
+}
+
+impl std::fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordKey(…)")
+    }
+}
+
+/// What is kept of a referenced value: an HMAC-SHA-256 over the client id and the value, base64url.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Record(String);
+
+impl Record {
+    /// The record of a value for a client.
+    pub fn of(key: &RecordKey, client: &ClientId, value: &str) -> Self {
+        Self(BASE64URL.encode(sign(&key.0, &material(client, value))))
+    }
+
+    /// Whether a presented value is the recorded one, in time that does not depend on it.
+    pub fn matches(&self, key: &RecordKey, client: &ClientId, presented: &str) -> bool {
+        let Ok(tag) = BASE64URL.decode(&self.0) else { return false };
+        presented.len() <= MOST_BYTES && verify(&key.0, &material(client, presented), &tag).is_ok()
+    }
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Record(…)")
+    }
+}
+
+/// A client id holds no NUL, so that the two parts cannot be told differently.
+fn material(client: &ClientId, value: &str) -> Vec<u8> {
+    [client.as_str().as_bytes(), &[0], value.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_text_is_strong_and_words_runs_and_short_texts_are_not() {
+        for strong in [
+            "9f86d081884c7d659a2feaa0c55ad015",
+            "tq3VbN0xk2-LwZ8yRj5uHc7Df1GmEoPi",
+            "xk29vq7m4tz8bn3wl5yr6cs0dj1hfgpa",
+            "Zm9vYmFyYmF6cXV4MTIzNDU2Nzg5MDEyMzQ1Njc4OQ==",
+        ] {
+            assert_eq!(check_strength(strong), Ok(()), "{strong}");
+        }
+        for weak in [
+            "",
+            "password",
+            "9f86d081884c7d659a2feaa0c55ad01",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "abcdefghijklmnopqrstuvwxyz0123456789",
+            "correct-horse-battery-staple-and-more",
+            "12345678901234567890123456789012",
+            "Password1!Password1!Password1!Password1!",
+            "9f86d081884c7d659a2feaa0c55ad015 with a space",
+        ] {
+            assert_eq!(check_strength(weak), Err(TooWeak), "{weak}");
+        }
+    }
+
+    #[test]
+    fn a_record_matches_its_value_for_its_client_only() {
+        let (key, other) = (RecordKey::new(&[7; 32]), RecordKey::new(&[8; 32]));
+        let checkout = ClientId::new("shop.checkout").expect("a client id");
+        let billing = ClientId::new("shop.billing").expect("a client id");
+        let record = Record::of(&key, &checkout, "value");
+        assert!(record.matches(&key, &checkout, "value"));
+        assert!(!record.matches(&key, &checkout, "valuf"));
+        assert!(!record.matches(&key, &billing, "value"));
+        assert!(!record.matches(&other, &checkout, "value"));
+        assert!(!Record("!".to_owned()).matches(&key, &checkout, "value"));
+        assert_eq!(format!("{record:?} {key:?}"), "Record(…) RecordKey(…)");
+    }
+}

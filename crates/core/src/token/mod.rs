@@ -1,0 +1,32 @@
+//! Access tokens: what the issuer signs and what makes one acceptable.
+//!
+//! Flows in: the text of a token, the public keys of the rings, the revocations, the time. Flows out: an
+//! [`AccessToken`], or a [`TokenRefusal`] from a closed set.
+//!
+//! ```text
+//! text ── length ── three parts ── header ── key by kid ── signature ── claims ── times ──► AccessToken
+//!                                                                                              │ check, on every request:
+//!                                                                                              ▼ times, key state, epoch, deny list
+//! ```
+//!
+//! Nothing is decoded before its length is known to be small, and no claim is read before the signature holds.
+
+mod access_token;
+mod algorithm;
+mod claims;
+mod header;
+mod json;
+mod jwk;
+mod keys;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use access_token::AccessToken;
+pub use algorithm::Algorithm;
+pub use claims::{Claims, REGISTERED_CLAIMS, compact_header};
+pub use jwk::{JwkError, Jwks, PublicJwk};
+pub use keys::{KeySet, VerificationKey};
+pub use refusal::TokenRefusal;
+pub use verify::{MAX_TOKEN, key_id_of, verify};

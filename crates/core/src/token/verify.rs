@@ -1,0 +1,72 @@
+//! From text to [`AccessToken`]: the only place a token's text is read.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use jiff::Timestamp;
+
+use super::{AccessToken, KeySet, TokenRefusal, claims, header};
+use crate::names::KeyId;
+use crate::timings::Timings;
+
+/// The most bytes a token may have: looked at before anything is decoded.
+pub const MAX_TOKEN: usize = 16 * 1024;
+
+/// The three parts of a compact JWS (RFC 7515 section 7.1).
+struct Parts<'a> {
+    /// Header and claims with the point between them: what is signed.
+    signed: &'a str,
+    header: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+}
+
+fn split(text: &str) -> Result<Parts<'_>, TokenRefusal> {
+    if text.len() > MAX_TOKEN {
+        return Err(TokenRefusal::TooLong);
+    }
+    let (signed, signature) = text.rsplit_once('.').ok_or(TokenRefusal::Malformed)?;
+    let (header, claims) = signed.split_once('.').ok_or(TokenRefusal::Malformed)?;
+    if header.is_empty() || claims.is_empty() || signature.is_empty() || claims.contains('.') {
+        return Err(TokenRefusal::Malformed);
+    }
+    Ok(Parts { signed, header, claims, signature })
+}
+
+/// Decodes strictly: the URL alphabet, no padding, no white space, no stray bits in the last character.
+fn decode(part: &str) -> Result<Vec<u8>, TokenRefusal> {
+    BASE64URL.decode(part).map_err(|_| TokenRefusal::Malformed)
+}
+
+/// The `kid` of a token whose header is otherwise acceptable, so that a caller may wait for a key it does not know yet.
+pub fn key_id_of(text: &str) -> Option<KeyId> {
+    let parts = split(text).ok()?;
+    header::parse(&decode(parts.header).ok()?).ok().map(|header| header.key_id)
+}
+
+/// Reads a token of `issuer`. Whom it is for, and whether it was revoked, is asked on every request:
+/// [`AccessToken::audience`] and [`AccessToken::check`].
+pub fn verify(
+    text: &str,
+    keys: &KeySet,
+    issuer: &str,
+    now: Timestamp,
+    timings: &Timings,
+) -> Result<AccessToken, TokenRefusal> {
+    let parts = split(text)?;
+    let header = header::parse(&decode(parts.header)?)?;
+    let key = keys.find(&header.key_id)?;
+    if key.algorithm() != header.algorithm {
+        return Err(TokenRefusal::WrongAlgorithm);
+    }
+    if !key.holds(parts.signed.as_bytes(), &decode(parts.signature)?) {
+        return Err(TokenRefusal::BadSignature);
+    }
+    let token = claims::parse(&decode(parts.claims)?, &header.key_id, issuer)?;
+    let longest = timings.max_access_token_lifetime.max(key.longest_lifetime());
+    if u64::try_from(token.expires_at - token.issued_at).is_ok_and(|life| life > longest.as_secs()) {
+        return Err(TokenRefusal::LivesTooLong);
+    }
+    let leeway = i64::try_from(timings.leeway.as_secs()).unwrap_or(i64::MAX);
+    token.check_times(now.as_second(), leeway)?;
+    Ok(token)
+}
