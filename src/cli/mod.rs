@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage.
 
+mod crd;
 mod fetch;
 mod options;
 mod token;
@@ -26,6 +27,7 @@ struct CommandLine {
 #[derive(Subcommand, Debug)]
 enum Command {
     Token(token::Token),
+    Crd(crd::Crd),
     /// Print a completion script for a shell
     Completion {
         shell: clap_complete::Shell,
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Crd(crd) => crd.run(),
         Command::Token(token) => block_on(token.run()),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "countersign", &mut std::io::stdout());

@@ -53,7 +53,7 @@ forms! {
     /// An HTTP method.
     MethodForm, 32, r"^[A-Z][A-Z0-9_-]*$";
     /// A path as a rule writes it; Prefix, Exact and Template narrow it further.
-    PathForm, 1024, r"^/[A-Za-z0-9._~!$&'()*+,;=:@%{}/-]*$";
+    PathForm, 512, r"^/[A-Za-z0-9._~!$&'()*+,;=:@%{}/-]*$";
     /// The first segments of a path.
     PrefixForm, 512, r"^/[A-Za-z0-9._~!$&'()*+,;=:@%-]+(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*$";
     /// A host, `*.` before it for everything below it, a port after it where it is not the scheme's own.
