@@ -8,16 +8,25 @@
 //! Flows in: [`Source`], element by element, each readable or a [`Problem`]. Flows out: problems for the status of the
 //! object and, per request, an answer.
 
+mod compile;
+mod condition;
+mod facts;
 mod host_pattern;
 mod labels;
 mod methods;
 mod pattern;
+mod routes;
+mod set;
 mod source;
 
+pub use compile::{Compiled, compile};
+pub use condition::{Condition, ConditionError, Outcome};
+pub use facts::Facts;
 pub use host_pattern::HostPattern;
 pub use labels::{LabelOperator, LabelRequirement, LabelSelector};
 pub use methods::Methods;
 pub use pattern::{Pattern, PatternError};
+pub use set::{Accepted, PolicySet};
 pub use source::{
     Allow, Cors, Effect, Grant, Grantee, Match, Mode, NamespaceChoice, Problem, Protection, Route, RuleSource,
     ScopeDef, Selector, Source, Target, TokenSource, Unmatched,

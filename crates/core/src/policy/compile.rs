@@ -1,0 +1,155 @@
+//! One ScopePolicy made ready: conditions compiled, problems collected, independent of every other object.
+//!
+//! Flows in: a [`Source`]. Flows out: a [`Compiled`] to build [`super::PolicySet`]s from; it changes only with its object.
+
+use std::sync::Arc;
+
+use super::{Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, TokenSource, Unmatched};
+use crate::names::ObjectRef;
+use crate::scope::ScopeSet;
+
+/// A policy's own part of every set it is in.
+#[derive(Debug)]
+pub struct Compiled {
+    pub(super) object: ObjectRef,
+    pub(super) mode: Mode,
+    pub(super) unmatched: Unmatched,
+    pub(super) cors_preflight: Cors,
+    /// Whether tokens are read from the `Authorization` header, the one source there is so far.
+    pub(super) reads_header: bool,
+    pub(super) rules: Vec<Rule>,
+    problems: Vec<Problem>,
+}
+
+/// A rule as it is judged.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    pub(super) mode: Mode,
+    pub(super) matches: Vec<RuleMatch>,
+    pub(super) effect: RuleEffect,
+}
+
+/// Requests a rule is about.
+#[derive(Debug)]
+pub(super) struct RuleMatch {
+    /// Where it stands in the source, for problems found later.
+    pub(super) index: usize,
+    pub(super) methods: Methods,
+    pub(super) pattern: Pattern,
+    pub(super) params: Vec<(usize, Arc<str>)>,
+}
+
+/// What a rule asks for, compiled.
+#[derive(Debug)]
+pub(super) enum RuleEffect {
+    Public,
+    Authenticated,
+    Scoped(Vec<Way>),
+    /// It could not be understood or compiled: whatever it matches is refused.
+    Refused,
+}
+
+/// One way to be let in.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) scopes: ScopeSet,
+    pub(super) when: Option<Arc<Condition>>,
+}
+
+// === impl Compiled ===
+
+impl Compiled {
+    /// The object this was compiled from.
+    pub fn object(&self) -> &ObjectRef {
+        &self.object
+    }
+
+    /// Whether the policy's answers are enforced.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Everything in the source that is not in force, in the order of the source's fields.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+/// Compiles a policy. What cannot be is a problem, and denies where api.md says so; nothing else suffers.
+pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
+    let mut problems = Vec::new();
+    keep(&mut problems, std::slice::from_ref(&source.audience));
+    keep(&mut problems, &source.targets);
+    keep(&mut problems, &source.routes);
+    keep(&mut problems, &source.scopes);
+    keep(&mut problems, &source.grants);
+    keep(&mut problems, &source.resource_servers);
+    let rules = source.rules.iter().enumerate().map(|(at, rule)| compile_rule(at, rule, &mut problems)).collect();
+    let reads_header = token_sources(&source.token_sources, &mut problems);
+    Compiled {
+        object: object.clone(),
+        mode: source.mode,
+        unmatched: source.unmatched,
+        cors_preflight: source.cors_preflight,
+        reads_header,
+        rules,
+        problems,
+    }
+}
+
+fn keep<T>(problems: &mut Vec<Problem>, elements: &[Result<T, Problem>]) {
+    problems.extend(elements.iter().filter_map(|element| element.as_ref().err().cloned()));
+}
+
+fn compile_rule(at: usize, rule: &RuleSource, problems: &mut Vec<Problem>) -> Rule {
+    keep(problems, &rule.matches);
+    keep(problems, std::slice::from_ref(&rule.effect));
+    let matches = rule.matches.iter().enumerate().filter_map(|(index, found)| {
+        let found = found.as_ref().ok()?;
+        let params = found.pattern.params().map(|(at, name)| (at, Arc::clone(name))).collect();
+        Some(RuleMatch { index, methods: found.methods, pattern: found.pattern.clone(), params })
+    });
+    let matches = matches.collect();
+    let effect = match rule.effect.as_ref().map(|effect| &effect.protection) {
+        Ok(Protection::Public) => RuleEffect::Public,
+        Ok(Protection::Authenticated) => RuleEffect::Authenticated,
+        Ok(Protection::Scoped(allow)) => compile_ways(at, allow, problems),
+        Err(_) => RuleEffect::Refused,
+    };
+    Rule { name: rule.name.as_str().into(), mode: rule.mode, matches, effect }
+}
+
+/// All ways or none: a rule one of whose conditions does not compile denies.
+fn compile_ways(rule: usize, allow: &[super::Allow], problems: &mut Vec<Problem>) -> RuleEffect {
+    let mut ways = Vec::with_capacity(allow.len());
+    for (at, entry) in allow.iter().enumerate() {
+        let element = || format!("spec.rules[{rule}].allow[{at}]");
+        if entry.scopes.is_empty() {
+            let message = "name at least one scope; use protection Authenticated where any token will do";
+            problems.push(Problem::new(format!("{}.scopes", element()), "Invalid", message));
+            continue;
+        }
+        match entry.when.as_deref().map(Condition::compile).transpose() {
+            Ok(when) => ways.push(Way { scopes: entry.scopes.clone(), when }),
+            Err(error) => {
+                problems.push(Problem::new(format!("{}.when", element()), "InvalidCondition", error.to_string()));
+            }
+        }
+    }
+    if ways.len() == allow.len() { RuleEffect::Scoped(ways) } else { RuleEffect::Refused }
+}
+
+/// Whether `Header` is among the sources; every other one is named as a problem and reads nothing.
+fn token_sources(sources: &[Result<TokenSource, Problem>], problems: &mut Vec<Problem>) -> bool {
+    keep(problems, sources);
+    for (at, source) in sources.iter().enumerate() {
+        if let Ok(source) = source
+            && *source != TokenSource::Header
+        {
+            let message = format!("tokens are not read from {source} yet; remove it, Header works");
+            problems.push(Problem::new(format!("spec.tokenSources[{at}]"), "NotImplemented", message));
+        }
+    }
+    sources.is_empty() || sources.contains(&Ok(TokenSource::Header))
+}
