@@ -8,9 +8,13 @@ mod error;
 pub mod events;
 pub mod folder;
 mod guarded;
+pub mod heartbeat;
 mod kube_store;
 mod kube_watch;
 pub mod layout;
+pub mod lease;
+pub mod revocations;
+pub mod witnesses;
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
