@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md says how the modules hang together and which may use which.
 
 pub mod cli;
+pub mod controller;
 pub mod http;
 pub mod objects;
 pub mod runtime;

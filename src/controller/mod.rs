@@ -1,0 +1,293 @@
+//! The controller: one loop for every kind.
+//!
+//! ```text
+//! watches ──► Queue ──► Kind::reconcile: observe → plan (pure) → execute → report ──► Writer ──► API server
+//!               ▲  ▲                                     │                              │
+//!               │  └─────── wake_at, or backoff ─────────┘                              └─ asks the elector before each write
+//!               └── the same objects as they come back
+//! ```
+//!
+//! Flows in: keys of objects that may have changed. Flows out: writes, and only where something differs from what should
+//! be. A kind plugs in by implementing [`Kind`] and handing a [`Queue`] to whatever learns of changes. Keys wait in the
+//! queue while another process leads, so taking over needs no listing.
+
+pub mod conditions;
+pub mod leader;
+pub mod pace;
+pub mod queue;
+
+use std::convert::Infallible;
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+pub use leader::{Gate, WriteError, Writer};
+pub use pace::{Pace, Urgency};
+pub use queue::{Outcome, Queue};
+
+use crate::objects::{Class, Error as StoreError};
+use crate::runtime::clock::Clock;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::random;
+use crate::runtime::supervisor::Shutdown;
+
+/// The longest the loop sleeps: what changes without a key being offered (leadership, a clock that is set) is seen then.
+const TICK: Duration = Duration::from_secs(1);
+/// How many objects of a kind are worked on at once.
+const CONCURRENCY: usize = 16;
+
+/// What the controller does for objects of one kind.
+pub trait Kind: Send + Sync + 'static {
+    type Key: Clone + Ord + Hash + Display + Send + Sync + 'static;
+
+    /// The value of the label `kind`, and what logs call it.
+    const NAME: &'static str;
+
+    /// Brings one object to what it should be, as far as is possible now; says when to look again if nothing changes.
+    /// The object may be gone: then what it left behind is cleaned up.
+    fn reconcile(&self, key: &Self::Key) -> impl Future<Output = Result<Option<Timestamp>, Failure>> + Send;
+}
+
+/// Why a look at an object did not end as it should. What the user has to mend is no failure: it is said in status.
+#[derive(Debug, thiserror::Error)]
+#[error("{action}")]
+pub struct Failure {
+    pub class: Class,
+    /// The value of the metric label `category`.
+    pub category: &'static str,
+    /// What was being done.
+    pub action: &'static str,
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Makes a [`Failure`] of an error, saying what was being done.
+pub trait During<T> {
+    fn during(self, action: &'static str) -> Result<T, Failure>;
+}
+
+impl<T> During<T> for Result<T, StoreError> {
+    fn during(self, action: &'static str) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            class: error.class(),
+            category: error.category(),
+            action,
+            source: Box::new(error),
+        })
+    }
+}
+
+impl<T> During<T> for Result<T, WriteError> {
+    fn during(self, action: &'static str) -> Result<T, Failure> {
+        self.or_else(|error| match error {
+            WriteError::Store(error) => Err(error).during(action),
+            error @ WriteError::NotLeader => {
+                Err(Failure { class: Class::Transient, category: "not_leader", action, source: Box::new(error) })
+            }
+        })
+    }
+}
+
+/// What is counted of the loops, one line a kind.
+#[derive(Clone, Debug, Default)]
+pub struct LoopMetrics {
+    runs: Family<[(&'static str, &'static str); 1], Counter>,
+    failures: Family<[(&'static str, &'static str); 2], Counter>,
+    waiting: Family<[(&'static str, &'static str); 1], Gauge>,
+}
+
+/// One kind's loop.
+pub struct Loop<K: Kind> {
+    pub kind: Arc<K>,
+    pub queue: Queue<K::Key>,
+    pub gate: Gate,
+    pub clock: Clock,
+    pub metrics: LoopMetrics,
+}
+
+// === impl LoopMetrics ===
+
+impl LoopMetrics {
+    /// Registers them; once a process.
+    pub fn register(metrics: &Metrics) -> Self {
+        let new = Self::default();
+        metrics.register("controller_runs", "Looks at objects, by kind", new.runs.clone());
+        metrics.register(
+            "controller_failures",
+            "Looks that failed and are repeated, by kind and category",
+            new.failures.clone(),
+        );
+        metrics.register("controller_waiting", "Objects in the queue, due or not, by kind", new.waiting.clone());
+        new
+    }
+}
+
+// === impl Loop ===
+
+impl<K: Kind> Loop<K> {
+    /// Works until shutdown is requested, then finishes what is in hand.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Infallible> {
+        let runs = self.metrics.runs.get_or_create_owned(&[("kind", K::NAME)]);
+        let waiting = self.metrics.waiting.get_or_create_owned(&[("kind", K::NAME)]);
+        let mut working = FuturesUnordered::new();
+        while !shutdown.is_requested() {
+            while working.len() < CONCURRENCY && self.gate.is_open() {
+                let Some(key) = self.queue.take(self.clock.now()) else { break };
+                runs.inc();
+                working.push(self.one(key));
+            }
+            waiting.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
+            tokio::select! {
+                Some(()) = working.next(), if !working.is_empty() => {}
+                () = self.due(), if working.len() < CONCURRENCY => {}
+                () = shutdown.requested() => {}
+            }
+        }
+        while working.next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Waits until there may be something to take.
+    async fn due(&self) {
+        if !self.gate.is_open() {
+            return tokio::time::sleep(TICK).await;
+        }
+        let wait = self.queue.next_due().map_or(TICK, |at| self.clock.until(at).min(TICK));
+        tokio::select! {
+            () = self.queue.offered() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    async fn one(&self, key: K::Key) {
+        let outcome = match self.kind.reconcile(&key).await {
+            Ok(wake_at) => Outcome::Settled(wake_at),
+            Err(failure) => {
+                self.note(&key, &failure);
+                Outcome::Failed { spread: random::jitter() }
+            }
+        };
+        self.queue.finish(key, outcome, self.clock.now());
+    }
+
+    fn note(&self, key: &K::Key, failure: &Failure) {
+        let Failure { class, category, action, source } = failure;
+        self.metrics.failures.get_or_create_owned(&[("kind", K::NAME), ("category", category)]).inc();
+        let (kind, error) = (K::NAME, &**source as &dyn std::error::Error);
+        match class {
+            Class::Bug => tracing::error!(kind, %key, action, category, error, "cannot reconcile"),
+            Class::User => tracing::warn!(kind, %key, action, category, error, "cannot reconcile"),
+            Class::Transient => tracing::info!(kind, %key, action, category, error, "reconciling again later"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Script {
+        answers: Mutex<Vec<Result<Option<Timestamp>, Failure>>>,
+        seen: Mutex<Vec<String>>,
+    }
+
+    impl Kind for Script {
+        type Key = String;
+        const NAME: &'static str = "script";
+
+        async fn reconcile(&self, key: &String) -> Result<Option<Timestamp>, Failure> {
+            self.seen.lock().unwrap().push(key.clone());
+            self.answers.lock().unwrap().pop().unwrap_or(Ok(None))
+        }
+    }
+
+    fn failure() -> Failure {
+        Err::<(), _>(WriteError::NotLeader).during("write").unwrap_err()
+    }
+
+    struct Running {
+        kind: Arc<Script>,
+        queue: Queue<String>,
+        shutdown: Shutdown,
+        task: tokio::task::JoinHandle<Result<(), Infallible>>,
+    }
+
+    impl Running {
+        fn start(kind: Script, gate: Gate) -> Self {
+            let (kind, queue, shutdown) = (Arc::new(kind), Queue::default(), Shutdown::new());
+            let clock = Clock::shifted(jiff::SignedDuration::ZERO, 100);
+            let metrics = LoopMetrics::default();
+            let each = Loop { kind: Arc::clone(&kind), queue: queue.clone(), gate, clock, metrics };
+            let task = tokio::spawn(each.run(shutdown.clone()));
+            Self { kind, queue, shutdown, task }
+        }
+
+        async fn seen(&self, count: usize) -> Vec<String> {
+            let wait = async {
+                loop {
+                    let seen = self.kind.seen.lock().unwrap().clone();
+                    if seen.len() >= count {
+                        return seen;
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), wait).await.expect("seen in time")
+        }
+
+        async fn end(self) {
+            self.shutdown.request();
+            self.task.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_looked_at_again() {
+        let kind = Script::default();
+        kind.answers.lock().unwrap().extend([Ok(None), Err(failure()), Err(failure())]);
+        let running = Running::start(kind, Gate::always());
+        running.queue.offer("a".to_owned());
+        assert_eq!(running.seen(3).await, ["a", "a", "a"]);
+        running.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_plan_is_woken_when_it_asked_to_be() {
+        let kind = Script::default();
+        let soon = Clock::system().now() + jiff::SignedDuration::from_secs(2);
+        kind.answers.lock().unwrap().push(Ok(Some(soon)));
+        let running = Running::start(kind, Gate::always());
+        running.queue.offer("a".to_owned());
+        assert_eq!(running.seen(2).await, ["a", "a"]);
+        running.end().await;
+    }
+
+    #[tokio::test]
+    async fn keys_wait_while_another_process_leads() {
+        let leads = Arc::new(AtomicBool::new(false));
+        let gate = Gate::new({
+            let leads = Arc::clone(&leads);
+            move || leads.load(Ordering::Relaxed)
+        });
+        let running = Running::start(Script::default(), gate);
+        running.queue.offer("a".to_owned());
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert!(running.kind.seen.lock().unwrap().is_empty());
+        leads.store(true, Ordering::Relaxed);
+        assert_eq!(running.seen(1).await, ["a"]);
+        running.end().await;
+    }
+}
