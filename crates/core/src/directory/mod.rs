@@ -9,17 +9,48 @@
 //! views of the namespaces concerned; all others are shared with the one before. Every order of the same changes gives
 //! the same Directory. Grants are computed from specs when they are asked for: no stored copy can go stale.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::bounds::{AllowanceObject, Labels, Limits, Reserved};
 use crate::client::ClientObject;
+use crate::directory::allowances::Allowances;
+use crate::directory::apply::Update;
+use crate::directory::claims::ExactClaims;
+use crate::directory::hosts::HostClaims;
+use crate::directory::map::Hashed;
+use crate::directory::view::NamespaceView;
 use crate::names::{IssuerName, KeyId, Namespace, ObjectName, ObjectRef, Uid};
-use crate::policy::Source;
+use crate::policy::{PolicySet, Selector, Source};
 use crate::timings::Timings;
 
+mod allowances;
+mod apply;
+mod claims;
+mod clients;
+mod grants;
+mod hosts;
+mod map;
 pub mod reason;
+mod view;
+
+pub use clients::ClientView;
+pub use grants::{AudienceView, Granted, Refused};
+pub use view::PolicyView;
+
+/// Everything Countersign knows. Clones share what they have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Directory {
+    settings: Arc<Settings>,
+    namespaces: Hashed<Namespace, Arc<NamespaceView>>,
+    client_ids: ExactClaims<ObjectRef>,
+    audiences: ExactClaims<Namespace>,
+    hosts: HostClaims,
+    allowances: Allowances,
+    rings: Arc<BTreeMap<ObjectName, Arc<RingObject>>>,
+}
 
 /// What the installation says, rather than an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +126,94 @@ pub enum Change {
     Ring(ObjectName, Option<Arc<RingObject>>),
 }
 
+// === impl Directory ===
+
+impl Directory {
+    /// A Directory of nothing.
+    pub fn empty(settings: Arc<Settings>) -> Self {
+        Self {
+            settings,
+            namespaces: Hashed::default(),
+            client_ids: ExactClaims::default(),
+            audiences: ExactClaims::default(),
+            hosts: HostClaims::default(),
+            allowances: Allowances::default(),
+            rings: Arc::default(),
+        }
+    }
+
+    /// The Directory after the changes; later changes of the same object override earlier ones.
+    #[must_use]
+    pub fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut update = Update::new(self);
+        changes.into_iter().for_each(|change| update.take(change));
+        update.finish()
+    }
+
+    /// What the installation says.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The usable client with this id: accepted, in possession of the id, and not suspended.
+    pub fn client(&self, id: &str) -> Option<&Arc<ClientView>> {
+        self.client_of(self.client_ids.holder(id)?).filter(|client| client.usable().is_some())
+    }
+
+    /// The client an object is, whatever is wrong with it.
+    pub fn client_of(&self, object: &ObjectRef) -> Option<&Arc<ClientView>> {
+        self.namespace(&object.namespace)?.clients.get(&object.name)
+    }
+
+    /// All clients, whatever is wrong with them.
+    pub fn clients(&self) -> impl Iterator<Item = &Arc<ClientView>> {
+        self.namespaces.iter().flat_map(|(_, view)| view.clients.values())
+    }
+
+    /// The policy an object is: what of it is in force, and what is wrong with the rest.
+    pub fn policy(&self, object: &ObjectRef) -> Option<&Arc<PolicyView>> {
+        self.namespace(&object.namespace)?.policies.get(&object.name)
+    }
+
+    /// All policies.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<PolicyView>> {
+        self.namespaces.iter().flat_map(|(_, view)| view.policies.values())
+    }
+
+    /// The NamespaceAllowance of this name.
+    pub fn allowance(&self, name: &ObjectName) -> Option<&Arc<AllowanceObject>> {
+        self.allowances.get(name)
+    }
+
+    /// What a selector means. `by-host` depends on the request: see [`Self::by_host`].
+    pub fn policy_set(&self, selector: &Selector) -> Option<&Arc<PolicySet>> {
+        match selector {
+            Selector::Policy(object) => self.policy(object)?.set.as_ref(),
+            Selector::Namespace(namespace) => Some(&self.namespace(namespace)?.set),
+            Selector::ByHost => None,
+        }
+    }
+
+    /// All policies of the namespace that holds a request's canonical host name and decoded path.
+    pub fn by_host(&self, host: &str, path: &str) -> Option<&Arc<PolicySet>> {
+        Some(&self.namespace(self.host_owner(host, path)?)?.set)
+    }
+
+    /// The namespace that holds a request's canonical host name and decoded path.
+    pub fn host_owner(&self, host: &str, path: &str) -> Option<&Namespace> {
+        self.hosts.holder(host, path)
+    }
+
+    /// Keys some SigningKey declares dead.
+    pub fn revoked_key_ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.rings.values().flat_map(|ring| &ring.revoked_key_ids)
+    }
+
+    fn namespace(&self, name: &Namespace) -> Option<&NamespaceView> {
+        self.namespaces.get(name.as_str()).map(|view| &**view)
+    }
+}
+
 // === impl Settings ===
 
 impl Settings {
@@ -115,7 +234,6 @@ impl Settings {
         issuer.unwrap_or("default") == self.issuer_name.as_str()
     }
 
-    #[expect(dead_code, reason = "the views that ask it follow")]
     pub(crate) fn limits(&self) -> Limits<'_> {
         Limits { reserved: &self.reserved, cluster_domain: &self.cluster_domain }
     }
@@ -125,7 +243,6 @@ impl Settings {
 
 impl Conflicts {
     /// Whether a claim is held, given whether it is the oldest and whether there are others.
-    #[expect(dead_code, reason = "the claims that ask it follow")]
     fn settles(self, oldest: bool, contested: bool) -> bool {
         match self {
             Self::OldestWins => oldest,
