@@ -13,8 +13,10 @@
 mod choice;
 mod crds;
 mod duration;
+pub mod metadata;
 pub mod namespaceallowance;
 pub mod oauthclient;
+mod problems;
 mod schema;
 pub mod scopepolicy;
 pub mod selector;
@@ -22,6 +24,7 @@ pub mod signingkey;
 
 pub use crds::crds;
 pub use duration::{Duration, DurationError};
+pub use metadata::MetadataError;
 pub use namespaceallowance::{NamespaceAllowance, NamespaceAllowanceSpec, NamespaceAllowanceStatus};
 pub use oauthclient::{OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use scopepolicy::{ScopePolicy, ScopePolicySpec, ScopePolicyStatus};

@@ -1,16 +1,24 @@
 //! NamespaceAllowance: what the platform team allows beyond the default.
 //!
-//! Flows in: what the platform team wrote. Flows out: `core::bounds` (convert.rs); all that match a namespace add up.
+//! Flows in: what the platform team wrote. Flows out: `core::bounds` ; all that match a namespace add up.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
+use countersign_core::bounds::{AllowanceObject, AllowedHost};
+use countersign_core::client as core;
+use countersign_core::names::{Audience, ClientId};
+use countersign_core::policy::HostPattern;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::duration::Duration;
+use crate::metadata::{self, MetadataError};
 use crate::oauthclient::GrantType;
+use crate::problems::{Problems, read, unknown_word};
 use crate::schema::{self, AudienceForm, ClientIdForm, HostAndPathForm, HostForm, IssuerForm};
 use crate::selector::NamespaceSelector;
 
@@ -109,4 +117,43 @@ pub struct NamespaceAllowanceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+// === what it means ===
+
+impl TryFrom<&NamespaceAllowance> for AllowanceObject {
+    type Error = MetadataError;
+
+    /// What cannot be read is left out and allows nothing; a field of a later version might narrow the rest.
+    fn try_from(allowance: &NamespaceAllowance) -> Result<Self, MetadataError> {
+        let spec = &allowance.spec;
+        let mut problems = Problems::default();
+        problems.unknown("spec", &spec.unknown);
+        let selector = problems.keep(spec.namespace_selector.read("spec.namespaceSelector"));
+        Ok(Self {
+            name: metadata::name(&allowance.metadata)?,
+            generation: metadata::generation(&allowance.metadata),
+            selector: selector.filter(|_| spec.unknown.is_empty()),
+            hosts: texts::<AllowedHost>("spec.hosts", &spec.hosts, &mut problems),
+            audiences: texts::<Audience>("spec.audiences", &spec.audiences, &mut problems),
+            redirect_hosts: texts::<HostPattern>("spec.redirectHosts", &spec.redirect_hosts, &mut problems),
+            client_ids: texts::<ClientId>("spec.clientIds", &spec.client_ids, &mut problems),
+            grant_types: grant_types(&spec.grant_types, &mut problems),
+            max_access_token_lifetime: spec.max_access_token_lifetime.map(Duration::get),
+            problems: problems.into_vec(),
+        })
+    }
+}
+
+fn texts<T: FromStr<Err: Display>>(list: &str, texts: &[String], problems: &mut Problems) -> Vec<T> {
+    let read = texts.iter().enumerate().map(|(index, text)| read(&format!("{list}[{index}]"), text));
+    read.filter_map(|text| problems.keep(text)).collect()
+}
+
+fn grant_types(grants: &[GrantType], problems: &mut Problems) -> Vec<core::GrantType> {
+    let read = grants.iter().enumerate().map(|(index, grant)| match grant {
+        GrantType::Unknown(word) => Err(unknown_word(&format!("spec.grantTypes[{index}]"), word)),
+        grant => Ok(core::GrantType::from(grant)),
+    });
+    read.filter_map(|grant| problems.keep(grant)).collect()
 }

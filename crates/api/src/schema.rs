@@ -51,7 +51,7 @@ forms! {
     /// A CEL expression over token, request, path and client.
     ConditionForm, 1024;
     /// An HTTP method.
-    MethodForm, 32, r"^[A-Z][A-Z0-9_-]*$";
+    MethodForm, 7, r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT)$";
     /// A path as a rule writes it; Prefix, Exact and Template narrow it further.
     PathForm, 512, r"^/[A-Za-z0-9._~!$&'()*+,;=:@%{}/-]*$";
     /// The first segments of a path.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use countersign_core::policy::{LabelOperator, LabelRequirement, LabelSelector, Problem};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::choice;
+use crate::problems::{invalid, unknown_word};
 use crate::schema::{self, Item, LabelKeyForm, LabelValueForm};
 
 /// A label selector over namespaces: everything named must hold. The empty selector `{}` selects every namespace.
@@ -56,5 +58,31 @@ choice! {
         Exists = "Exists",
         /// There is no such label.
         DoesNotExist = "DoesNotExist",
+    }
+}
+
+impl NamespaceSelector {
+    /// The selector as the core has it.
+    pub(crate) fn read(&self, element: &str) -> Result<LabelSelector, Problem> {
+        let requirement = |(index, requirement): (usize, &Requirement)| {
+            let values = || requirement.values.iter().cloned().collect();
+            let operator = match (&requirement.operator, requirement.values.is_empty()) {
+                (Operator::In, false) => LabelOperator::In(values()),
+                (Operator::NotIn, false) => LabelOperator::NotIn(values()),
+                (Operator::Exists, true) => LabelOperator::Exists,
+                (Operator::DoesNotExist, true) => LabelOperator::DoesNotExist,
+                (Operator::Unknown(word), _) => {
+                    return Err(unknown_word(&format!("{element}.matchExpressions[{index}].operator"), word));
+                }
+                (operator, _) => {
+                    let message =
+                        format!("{operator}: In and NotIn need values, Exists and DoesNotExist must not have any");
+                    return Err(invalid(&format!("{element}.matchExpressions[{index}].values"), message));
+                }
+            };
+            Ok(LabelRequirement { key: requirement.key.clone(), operator })
+        };
+        let match_expressions = self.match_expressions.iter().enumerate().map(requirement).collect::<Result<_, _>>()?;
+        Ok(LabelSelector { match_labels: self.match_labels.clone(), match_expressions })
     }
 }

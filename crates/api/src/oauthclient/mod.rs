@@ -4,6 +4,9 @@
 //! `epoch` and `secret.acceptedSince`, which issuers read.
 
 mod authentication;
+mod convert;
+mod convert_authentication;
+mod memory;
 mod status;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use authentication::*;
+pub(crate) use convert::scopes;
 pub use status::*;
 
 use crate::choice::choice;

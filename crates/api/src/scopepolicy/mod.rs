@@ -3,6 +3,8 @@
 //! Flows in: what a team wrote. Flows out: `core::policy::Source` (convert.rs), element by element, so that one wrong
 //! rule never takes the rest down.
 
+mod convert;
+mod convert_rules;
 mod rules;
 mod status;
 

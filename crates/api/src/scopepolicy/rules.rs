@@ -48,9 +48,9 @@ impl Item for PolicyRule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// HTTP methods in capitals, such as `[GET, HEAD]`. Absent: every method. At most 16.
+    /// HTTP methods, such as `[GET, HEAD]`: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT. Absent: every method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::some::<MethodForm, 16>")]
+    #[schemars(schema_with = "schema::some::<MethodForm, 9>")]
     pub methods: Vec<String>,
     /// The path.
     pub path: PathMatch,
@@ -103,7 +103,7 @@ pub struct Allow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<ConditionForm>")]
     pub when: Option<String>,
-    /// Fields of a later version. An entry that has any never suffices.
+    /// Fields of a later version. A rule with an entry that has any denies what it matches.
     #[serde(flatten)]
     #[schemars(skip)]
     pub unknown: BTreeMap<String, Value>,

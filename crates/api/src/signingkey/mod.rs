@@ -1,7 +1,9 @@
 //! SigningKey: a ring of keys that sign access tokens.
 //!
-//! Flows in: how the keys of a ring are made and replaced. Flows out: `core::keyring::RingSpec` (convert.rs). `status` is a
+//! Flows in: how the keys of a ring are made and replaced. Flows out: `core::keyring::RingSpec` . `status` is a
 //! report; the truth is the keyring.
+
+mod convert;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use convert::Ring;
 
 use crate::choice::choice;
 use crate::duration::Duration;

@@ -1,0 +1,99 @@
+//! How a client proves who it is, as the core has it.
+
+use countersign_core::client as core;
+use countersign_core::client::{Method as CoreMethod, SecretSettings};
+use countersign_core::names::ObjectRef;
+use countersign_core::policy::Problem;
+
+use super::{
+    AtDeadline, Authentication, ClientSecret, Method, MethodType, Retirement, SecretKeys, SecretMode, SecretRotation,
+};
+use crate::problems::{Problems, read, unknown_word};
+
+pub(super) fn methods(
+    object: &ObjectRef,
+    authentication: Option<&Authentication>,
+    problems: &mut Problems,
+) -> Vec<CoreMethod> {
+    let mut listed: &[Method] = &[];
+    if let Some(authentication) = authentication {
+        problems.unknown("spec.authentication", &authentication.unknown);
+        listed = &authentication.methods;
+    }
+    let default = [Method::default()];
+    if listed.is_empty() {
+        listed = &default;
+    }
+    let read = listed.iter().enumerate().map(|(index, method)| {
+        let element = format!("spec.authentication.methods[{index}]");
+        problems.unknown(&element, &method.unknown);
+        match method.kind {
+            MethodType::ClientSecret => {
+                let settings = secret(object, &element, method.secret.as_ref());
+                problems.keep(settings).map_or(CoreMethod::Unknown, CoreMethod::ClientSecret)
+            }
+            MethodType::ServiceAccount => CoreMethod::ServiceAccount,
+            MethodType::PrivateKeyJwt => CoreMethod::PrivateKeyJwt,
+            MethodType::MutualTls => CoreMethod::MutualTls,
+            MethodType::None => CoreMethod::None,
+            MethodType::Unknown(_) => CoreMethod::Unknown,
+        }
+    });
+    read.collect()
+}
+
+fn secret(object: &ObjectRef, method: &str, secret: Option<&ClientSecret>) -> Result<SecretSettings, Problem> {
+    let secret = secret.cloned().unwrap_or_default();
+    let element = format!("{method}.secret");
+    let name = secret.name.unwrap_or_else(|| format!("{}-oauth", object.name));
+    let template = secret.template.unwrap_or_default();
+    Ok(SecretSettings {
+        name: read(&format!("{element}.name"), &name)?,
+        mode: mode(&format!("{element}.mode"), secret.mode)?,
+        keys: keys(secret.keys.unwrap_or_default()),
+        labels: template.labels,
+        annotations: template.annotations,
+        rotation: rotation(&format!("{element}.rotation"), secret.rotation.unwrap_or_default())?,
+        reject_issued_before: secret.reject_issued_before,
+    })
+}
+
+fn mode(element: &str, mode: Option<SecretMode>) -> Result<core::SecretMode, Problem> {
+    match mode.unwrap_or_default() {
+        SecretMode::Create => Ok(core::SecretMode::Create),
+        SecretMode::Reference => Ok(core::SecretMode::Reference),
+        SecretMode::Adopt => Ok(core::SecretMode::Adopt),
+        SecretMode::Unknown(word) => Err(unknown_word(element, &word)),
+    }
+}
+
+fn keys(keys: SecretKeys) -> core::SecretKeys {
+    let default = core::SecretKeys::default();
+    core::SecretKeys {
+        client_id: keys.client_id.unwrap_or(default.client_id),
+        client_secret: keys.client_secret.unwrap_or(default.client_secret),
+        issuer: keys.issuer.unwrap_or(default.issuer),
+        token_endpoint: keys.token_endpoint.unwrap_or(default.token_endpoint),
+        jwks_uri: keys.jwks_uri.unwrap_or(default.jwks_uri),
+        ca: keys.ca.unwrap_or(default.ca),
+    }
+}
+
+fn rotation(element: &str, rotation: SecretRotation) -> Result<core::Rotation, Problem> {
+    let default = core::Rotation::default();
+    Ok(core::Rotation {
+        period: rotation.period.map(crate::Duration::get),
+        overlap: rotation.overlap.map_or(default.overlap, crate::Duration::get),
+        retirement: match rotation.retirement.unwrap_or_default() {
+            Retirement::WhenUnused => core::Retirement::WhenUnused,
+            Retirement::AfterOverlap => core::Retirement::AfterOverlap,
+            Retirement::Unknown(word) => return Err(unknown_word(&format!("{element}.retirement"), &word)),
+        },
+        max_overlap: rotation.max_overlap.map_or(default.max_overlap, crate::Duration::get),
+        at_deadline: match rotation.at_deadline.unwrap_or_default() {
+            AtDeadline::KeepAndWarn => core::AtDeadline::KeepAndWarn,
+            AtDeadline::Reject => core::AtDeadline::Reject,
+            AtDeadline::Unknown(word) => return Err(unknown_word(&format!("{element}.atDeadline"), &word)),
+        },
+    })
+}

@@ -1,0 +1,111 @@
+//! A SigningKey as the core has it, and what the core reports about the ring.
+
+use std::collections::BTreeSet;
+
+use countersign_core::directory::RingObject;
+use countersign_core::keyring::{self, KeyReport, RingSpec, StatusReport};
+use countersign_core::names::KeyId;
+use countersign_core::policy::Problem;
+use countersign_core::token;
+
+use super::{Algorithm, KeySourceType, KeyState, KeyStatus, SigningKey, SigningKeyStatus};
+use crate::metadata::{self, MetadataError};
+use crate::problems::{Problems, invalid, read, unknown_word};
+
+/// How long a key signs where the spec says nothing.
+const PERIOD: std::time::Duration = std::time::Duration::from_hours(720);
+/// How long a key is published before it signs where the spec says nothing.
+const PRE_PUBLISH: std::time::Duration = std::time::Duration::from_hours(1);
+
+/// What a SigningKey asks for, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ring {
+    /// What to do. Where something is wrong it is paused: only compromises are acted on.
+    pub spec: RingSpec,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl TryFrom<&SigningKey> for RingObject {
+    type Error = MetadataError;
+
+    fn try_from(key: &SigningKey) -> Result<Self, MetadataError> {
+        let revoked_key_ids = revoked(key, &mut Problems::default());
+        Ok(Self { name: metadata::name(&key.metadata)?, revoked_key_ids })
+    }
+}
+
+impl TryFrom<&SigningKey> for Ring {
+    type Error = MetadataError;
+
+    fn try_from(key: &SigningKey) -> Result<Self, MetadataError> {
+        let mut problems = Problems::default();
+        problems.unknown("spec", &key.spec.unknown);
+        let rotation = key.spec.rotation.clone().unwrap_or_default();
+        let algorithm = problems.keep(algorithm(&key.spec.algorithm));
+        if let Some(KeySourceType::Unknown(word)) = key.spec.source.as_ref().map(|source| &source.kind) {
+            problems.push(unknown_word("spec.source.type", word));
+        }
+        let revoked: BTreeSet<KeyId> = revoked(key, &mut problems).into_iter().collect();
+        let rotate_at = problems.keep(metadata::rotate_at(&key.metadata)).flatten();
+        let accept_restore = problems.keep(metadata::accept_restore(&key.metadata)).flatten();
+        let problems = problems.into_vec();
+        let spec = RingSpec {
+            ring: metadata::name(&key.metadata)?,
+            algorithm: algorithm.unwrap_or(token::Algorithm::ES256),
+            period: rotation.period.map_or(PERIOD, crate::Duration::get),
+            pre_publish: rotation.pre_publish.map_or(PRE_PUBLISH, crate::Duration::get),
+            revoked,
+            rotate_at,
+            accept_restore,
+            paused: metadata::is_paused(&key.metadata) || !problems.is_empty(),
+        };
+        Ok(Self { spec, problems })
+    }
+}
+
+/// Each key id that can be read counts, whatever else is wrong.
+fn revoked(key: &SigningKey, problems: &mut Problems) -> Vec<KeyId> {
+    let ids = key.spec.revoked_key_ids.iter().enumerate();
+    let read = ids.map(|(index, id)| read(&format!("spec.revokedKeyIds[{index}]"), id));
+    read.filter_map(|id| problems.keep(id)).collect()
+}
+
+fn algorithm(algorithm: &Algorithm) -> Result<token::Algorithm, Problem> {
+    algorithm.as_str().parse().map_err(|error| invalid("spec.algorithm", error))
+}
+
+impl From<&KeyReport> for KeyStatus {
+    fn from(key: &KeyReport) -> Self {
+        Self {
+            key_id: key.key_id.to_string(),
+            state: key.state.into(),
+            algorithm: Some(Algorithm::from(key.algorithm.name().to_owned())),
+            published_at: Some(key.published_at),
+            activated_at: key.activated_at,
+            verifies_until: key.ends_at,
+        }
+    }
+}
+
+impl From<keyring::KeyState> for KeyState {
+    fn from(state: keyring::KeyState) -> Self {
+        Self::from(state.name().to_owned())
+    }
+}
+
+impl From<&StatusReport> for SigningKeyStatus {
+    /// The status without its conditions.
+    fn from(report: &StatusReport) -> Self {
+        // The newest matter most; the keyring has all of them.
+        let keys: Vec<_> = report.keys.iter().take(64).map(KeyStatus::from).collect();
+        Self {
+            observed_generation: None,
+            conditions: Vec::new(),
+            active_key_id: report.active_key_id.as_ref().map(ToString::to_string),
+            next_rotation: report.next_rotation,
+            key_count: i32::try_from(keys.len()).ok(),
+            keys,
+        }
+    }
+}
