@@ -8,6 +8,7 @@
 //! Flows in: [`Source`], element by element, each readable or a [`Problem`]. Flows out: problems for the status of the
 //! object and, per request, an answer.
 
+mod answer;
 mod compile;
 mod condition;
 mod facts;
@@ -18,7 +19,11 @@ mod pattern;
 mod routes;
 mod set;
 mod source;
+#[cfg(test)]
+mod testing;
+mod verdict;
 
+pub use answer::{Answer, BearerError, Reason, Refusal, RuleRef, ShadowRule, Status, Verdict};
 pub use compile::{Compiled, compile};
 pub use condition::{Condition, ConditionError, Outcome};
 pub use facts::Facts;
@@ -31,3 +36,4 @@ pub use source::{
     Allow, Cors, Effect, Grant, Grantee, Match, Mode, NamespaceChoice, Problem, Protection, Route, RuleSource,
     ScopeDef, Selector, Source, Target, TokenSource, Unmatched,
 };
+pub use verdict::decide;

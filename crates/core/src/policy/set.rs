@@ -303,3 +303,7 @@ impl PartialEq for dyn HostName + '_ {
 }
 
 impl Eq for dyn HostName + '_ {}
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;
