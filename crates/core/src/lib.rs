@@ -9,6 +9,7 @@ pub mod client_secret;
 pub mod directory;
 pub mod keyring;
 pub mod names;
+pub mod oauth;
 pub mod policy;
 pub mod request;
 pub mod revocation;
