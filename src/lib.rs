@@ -7,3 +7,4 @@ pub mod controller;
 pub mod http;
 pub mod objects;
 pub mod runtime;
+pub mod snapshot;
