@@ -111,14 +111,18 @@ fn objections(module: &Module, file: &str, source: &str, depth: usize) -> Vec<St
     paths.iter().filter_map(|path| module.objection(path)).map(|why| format!("{file} {why}")).collect()
 }
 
+/// `tests.rs`, `tests/`, `routes_tests.rs`: what no release holds.
+fn is_test(path: &Path) -> bool {
+    path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
+}
+
 /// All source files of a module with their depth: 1 for the module's own file.
 fn files(place: &Path, depth: usize, into: &mut Vec<(std::path::PathBuf, usize)>) {
     if place.with_extension("rs").is_file() {
         into.push((place.with_extension("rs"), depth));
     }
     let Ok(entries) = fs::read_dir(place) else { return };
-    for entry in entries.map(Result::unwrap) {
-        let path = entry.path();
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| !is_test(path)) {
         if path.is_dir() {
             files(&path, depth + 1, into);
         } else if path.file_name().is_some_and(|name| name == "mod.rs") {

@@ -1,4 +1,4 @@
-//! The paths a Rust source file names, read without a compiler.
+//! The paths a Rust source file names outside its tests, read without a compiler.
 //!
 //! Flows in: source text and how deep its module lies. Flows out: each path used, `use` trees unfolded, with `super` resolved so far
 //! that a path leaving the crate's top-level module begins with `crate`.
@@ -36,6 +36,7 @@ impl Reader<'_> {
                     self.at += 1;
                     self.tree(&[]);
                 }
+                Token::Name(name) if name == "mod" && self.opens_tests() => self.skip_block(),
                 Token::Name(name) if name == "mod" && self.tokens.get(self.at + 2) == Some(&Token::Mark('{')) => {
                     self.blocks.push(true);
                     self.at += 3;
@@ -55,6 +56,26 @@ impl Reader<'_> {
                     self.at += 1;
                 }
                 Token::Colons | Token::Mark(_) => self.at += 1,
+            }
+        }
+    }
+
+    /// Whether `mod tests {` stands here: tests of a module may use what it may not.
+    fn opens_tests(&self) -> bool {
+        let rest = [Token::Name("tests".to_owned()), Token::Mark('{')];
+        self.tokens.get(self.at + 1..self.at + 3) == Some(&rest)
+    }
+
+    /// Past the block that opens next.
+    fn skip_block(&mut self) {
+        let mut open = 0_usize;
+        while let Some(token) = self.tokens.get(self.at) {
+            self.at += 1;
+            match token {
+                Token::Mark('{') => open += 1,
+                Token::Mark('}') if open == 1 => return,
+                Token::Mark('}') => open -= 1,
+                _ => {}
             }
         }
     }
@@ -189,7 +210,8 @@ fn use_trees_unfold_and_nested_modules_count() {
         use crate::{a::{B, c::*}, d as e}; // crate::comment
         use std::env;
         fn f<'a>(x: &'a str) -> kube::Client { "crate::text"; r"crate::raw"; '"'; x.foo(); self::g() }
-        mod tests { use super::*; use super::super::h::I; fn i() { super::super::j() } }
+        mod inner { use super::*; use super::super::h::I; fn i() { super::super::j() } }
+        mod tests { use crate::anything; fn n() { tokio::spawn() } }
         fn k() { super::l() }
     "#;
     let found: Vec<_> = paths(source, 1).iter().map(|path| path.join("::")).collect();
