@@ -5,11 +5,13 @@
 pub mod clients;
 pub mod echo;
 pub mod envoy;
+pub mod forge;
 pub mod http;
 pub mod kubectl;
 pub mod ports;
 pub mod processes;
 pub mod scratch;
+pub mod standalone;
 pub mod testbed;
 pub mod tls;
 
