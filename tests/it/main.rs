@@ -12,5 +12,6 @@
 )]
 
 mod architecture;
+mod crds;
 mod harness;
 mod support;

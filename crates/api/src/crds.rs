@@ -1,11 +1,12 @@
 //! The custom resource definitions, as the API server is given them.
 //!
 //! Flows in: the derived schemas. Flows out: the same without what they cannot say themselves: no field may be null (a
-//! null would count as present in the validation rules), and titles of Rust types are left out.
+//! null would count as present in the validation rules; times have no rules and people do write `null` for them), and
+//! titles of Rust types are left out.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{NamespaceAllowance, OAuthClient, ScopePolicy, SigningKey};
 
@@ -25,9 +26,15 @@ fn tidy(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde
     serde_json::from_value(value)
 }
 
+fn is_time(schema: &Map<String, Value>) -> bool {
+    schema.get("format").is_some_and(|format| format == "date-time")
+}
+
 fn tidy_schema(schema: &mut Value) {
     let Value::Object(members) = schema else { return };
-    members.remove("nullable");
+    if !is_time(members) {
+        members.remove("nullable");
+    }
     members.remove("title");
     if let Some(Value::Object(properties)) = members.get_mut("properties") {
         properties.values_mut().for_each(tidy_schema);
@@ -95,7 +102,7 @@ mod tests {
     #[test]
     fn every_field_is_described_and_none_may_be_null() {
         each(|path, schema| {
-            assert!(schema.get("nullable").is_none(), "{path} may be null");
+            assert!(schema.get("nullable").is_none() || schema["format"] == "date-time", "{path} may be null");
             assert!(schema.get("description").is_some() || path.ends_with("[]"), "{path} is not described");
         });
     }

@@ -156,6 +156,13 @@ pub(crate) fn time(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
+/// The schema of an RFC 3339 time that a person may also write as `null`: none.
+pub(crate) fn time_or_null(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = time(generator);
+    schema.insert("nullable".to_owned(), true.into());
+    schema
+}
+
 /// The schema of a counter that never is below zero.
 pub(crate) fn counter(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int64", "minimum": 0 })

@@ -96,7 +96,7 @@ pub struct ClientSecret {
     /// Values issued before this are refused at once, and so are the tokens they obtained: write the time of the leak here,
     /// in Git, where no restore can undo it. RFC 3339, at most an hour ahead. A new value is written right away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
+    #[schemars(schema_with = "schema::time_or_null")]
     pub reject_issued_before: Option<Timestamp>,
 }
 

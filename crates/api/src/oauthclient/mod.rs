@@ -114,7 +114,7 @@ pub struct OAuthClientSpec {
     /// Tokens issued before this was raised are refused: each raise starts a new epoch. RFC 3339, such as
     /// `2026-11-22T04:00:00Z`. Use it when tokens, but not the client secret, may have leaked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::time")]
+    #[schemars(schema_with = "schema::time_or_null")]
     pub tokens_not_before: Option<Timestamp>,
     /// What becomes of the Secret when this object is deleted. `Delete` removes it, `Retain` leaves it. Default `Delete`.
     #[serde(default)]
