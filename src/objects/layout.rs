@@ -17,9 +17,6 @@ pub const COUNTERSIGN: &str = "countersign";
 pub const OWNER: &str = "countersign.dev/owner";
 /// The consent of a Secret's owner to `Reference` and `Adopt`.
 pub const CLIENT: &str = "countersign.dev/client";
-pub const ROTATE_AT: &str = "countersign.dev/rotate-at";
-pub const PAUSED: &str = "countersign.dev/paused";
-pub const ACCEPT_RESTORE: &str = "countersign.dev/accept-restore";
 /// Which of the internal objects this is: a `Part`.
 pub const PART: &str = "countersign.dev/part";
 /// The ring a keyring or private key belongs to.

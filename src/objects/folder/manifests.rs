@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use countersign_api::{NamespaceAllowance, OAuthClient, ScopePolicy, SigningKey};
 use countersign_core::names::{Namespace as NamespaceName, ObjectName};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use serde::Deserialize;
@@ -98,7 +99,14 @@ impl Known {
 }
 
 fn known() -> Vec<Known> {
-    vec![Known::new::<Namespace>(false), Known::new::<Secret>(true)]
+    vec![
+        Known::new::<Namespace>(false),
+        Known::new::<NamespaceAllowance>(false),
+        Known::new::<OAuthClient>(true),
+        Known::new::<ScopePolicy>(true),
+        Known::new::<Secret>(true),
+        Known::new::<SigningKey>(true),
+    ]
 }
 
 /// The kinds, as the store files them.

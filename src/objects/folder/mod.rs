@@ -14,6 +14,8 @@ mod disk;
 pub mod manifests;
 mod reload;
 mod state;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::path::PathBuf;

@@ -27,7 +27,7 @@ pub(super) fn first(inner: &Inner) -> Result<(), Error> {
 pub(super) async fn follow(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(inner.settings.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut follower = Follower { manifests: None, secrets: HashMap::new(), secrets_at: Instant::now() };
+    let mut follower = Follower { manifests: None, taken: None, secrets: HashMap::new(), secrets_at: Instant::now() };
     loop {
         ticks.tick().await;
         let at = Arc::clone(&inner);
@@ -44,7 +44,11 @@ pub(super) async fn follow(inner: Arc<Inner>) {
 }
 
 struct Follower {
+    /// The manifests at the last look. They are read once two looks saw the same: a file caught between being emptied
+    /// and being written would pass for objects deleted.
     manifests: Option<Trace>,
+    /// The manifests last taken over, or found unreadable.
+    taken: Option<Trace>,
     secrets: HashMap<Key, Trace>,
     secrets_at: Instant,
 }
@@ -62,29 +66,24 @@ impl Follower {
     fn look_at_manifests(&mut self, inner: &Inner) {
         let Some(dir) = &inner.settings.manifests else { return };
         let trace = manifests::trace(dir);
-        if self.manifests.as_ref() == Some(&trace) {
+        let settled = self.manifests.replace(trace.clone()) == Some(trace.clone());
+        if !settled || self.taken.as_ref() == Some(&trace) {
             return;
         }
-        let problem = match manifests::read(std::slice::from_ref(dir)) {
-            Ok(set) => adopt(inner, set)
-                .err()
-                .map(|error| {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the manifests were not taken over whole"
-                    );
-                })
-                .map(|()| None),
-            Err(unreadable) => Some(Some(unreadable)),
-        };
-        match problem {
-            // A failed disk: look again at the next tick.
-            Some(None) => return,
-            Some(Some(unreadable)) => tell(inner, Some(unreadable)),
-            None => tell(inner, None),
+        let set = manifests::read(std::slice::from_ref(dir));
+        if manifests::trace(dir) != trace {
+            return;
         }
-        // Files that changed while they were read differ from the trace taken before.
-        self.manifests = Some(trace);
+        match set.map(|set| adopt(inner, set)) {
+            Ok(Ok(())) => tell(inner, None),
+            Ok(Err(error)) => {
+                // A failed disk: try again at the next tick.
+                tracing::error!(error = &error as &dyn std::error::Error, "the manifests were not taken over whole");
+                return;
+            }
+            Err(unreadable) => tell(inner, Some(unreadable)),
+        }
+        self.taken = Some(trace);
     }
 
     /// Takes over what somebody did to the files of user Secrets, so that the controller sees it.
@@ -155,7 +154,8 @@ fn adopt(inner: &Inner, set: Vec<Manifest>) -> Result<(), Error> {
     }
     for kind in manifests::kinds() {
         let kept = kept.remove(&kind.table).unwrap_or_default();
-        for (key, stored) in inner.state().objects(&kind) {
+        let objects = inner.state().objects(&kind);
+        for (key, stored) in objects {
             if stored.origin == Origin::Manifest && !kept.contains(&key) {
                 inner.drop_object(&mut inner.state(), &kind, &key)?;
             }
