@@ -4,10 +4,10 @@ use crate::support::clients::{OutsideClient, TokenRequest};
 use crate::support::echo::{Echo, serve};
 use crate::support::envoy::{Envoy, Wire};
 use crate::support::http::Request;
+use crate::support::installation::Installation;
 use crate::support::kubectl::Kubectl;
 use crate::support::ports::free_address;
 use crate::support::processes::Process;
-use crate::support::root;
 use crate::support::testbed::{Part, Testbed};
 use axum::Router;
 use axum::http::header::AUTHORIZATION;
@@ -44,11 +44,19 @@ async fn exclusive_testbed_keeps_its_data_when_its_api_server_is_lost() {
     Kubectl::new(&testbed).must(&["get", "namespace", &namespace]);
 }
 
-#[test]
-fn custom_resources_are_established_on_the_testbed() {
-    if root().join("crds").exists() {
-        Testbed::shared().apply_crds();
-    }
+#[tokio::test]
+async fn custom_resources_and_permissions_apply_to_the_testbed() {
+    let installation = Installation::new(&Testbed::shared(), &[]);
+    let account = format!(
+        "--as=system:serviceaccount:{0}:{1}-verifier",
+        installation.system_namespace(),
+        installation.issuer_name
+    );
+    let may = |verb: &str, what: &str| {
+        installation.kubectl.run(&["auth", "can-i", verb, what, "-A", &account]).status.success()
+    };
+    assert!(may("list", "scopepolicies.countersign.dev"));
+    assert!(!may("list", "secrets") && !may("list", "oauthclients.countersign.dev"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::testbed::Testbed;
 use super::tool;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 pub struct Kubectl {
@@ -12,6 +12,10 @@ pub struct Kubectl {
 impl Kubectl {
     pub fn new(testbed: &Testbed) -> Self {
         Self { kubeconfig: testbed.kubeconfig() }
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Runs it to its end, whatever that is.

@@ -7,6 +7,7 @@ pub mod echo;
 pub mod envoy;
 pub mod forge;
 pub mod http;
+pub mod installation;
 pub mod kubectl;
 pub mod ports;
 pub mod processes;

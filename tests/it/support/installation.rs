@@ -1,0 +1,160 @@
+//! An installation of the real roles on a testbed, each with the permissions of `deploy/` and no more.
+//!
+//! Every installation has namespaces and permissions of its own, so that many share one API server.
+
+use super::kubectl::Kubectl;
+use super::ports::free_address;
+use super::processes::{self, Process};
+use super::root;
+use super::scratch::Scratch;
+use super::testbed::Testbed;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Controller,
+    Issuer,
+    Verifier,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Issuer => "issuer",
+            Self::Verifier => "verifier",
+        }
+    }
+}
+
+pub struct Installation {
+    pub kubectl: Kubectl,
+    /// The value of `spec.issuer` that makes an object this installation's.
+    pub issuer_name: String,
+    /// Where the first issuer listens: what the issuer URL names.
+    pub issuer: SocketAddr,
+    /// Begins the names of its namespaces and service accounts, where deploy/ says `countersign`.
+    prefix: String,
+    flags: Vec<String>,
+    issuers: AtomicU32,
+    folder: Scratch,
+}
+
+/// A running role.
+pub struct Replica {
+    pub process: Process,
+    pub admin: SocketAddr,
+    /// An issuer's endpoints.
+    pub issuer: SocketAddr,
+    /// A verifier's gRPC port.
+    pub grpc: SocketAddr,
+    /// A verifier's HTTP port.
+    pub http: SocketAddr,
+}
+
+impl Installation {
+    /// One whose issuer name no other test uses. `flags` go to every role.
+    pub fn new(testbed: &Testbed, flags: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cs-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Self::named(testbed, &name, flags)
+    }
+
+    /// One with this issuer name; `default` only on a testbed of the test's own.
+    pub fn named(testbed: &Testbed, issuer_name: &str, flags: &[&str]) -> Self {
+        testbed.apply_crds();
+        let prefix = if issuer_name == "default" { "countersign" } else { issuer_name };
+        let kubectl = Kubectl::new(testbed);
+        for file in ["deploy/namespaces.yaml", "deploy/rbac.yaml"] {
+            let manifest = fs::read_to_string(root().join(file)).expect("read deploy/");
+            kubectl.apply(&manifest.replace("countersign-", &format!("{prefix}-")));
+        }
+        Self {
+            kubectl,
+            issuer_name: issuer_name.to_owned(),
+            issuer: free_address(),
+            prefix: prefix.to_owned(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            issuers: AtomicU32::new(0),
+            folder: Scratch::new("installation"),
+        }
+    }
+
+    pub fn issuer_url(&self) -> String {
+        format!("http://{}", self.issuer)
+    }
+
+    pub fn system_namespace(&self) -> String {
+        format!("{}-system", self.prefix)
+    }
+
+    /// Starts a replica without waiting for it.
+    pub fn spawn(&self, role: Role) -> Replica {
+        let first_issuer = role == Role::Issuer && self.issuers.fetch_add(1, Ordering::Relaxed) == 0;
+        let issuer = if first_issuer { self.issuer } else { free_address() };
+        let (admin, grpc, http) = (free_address(), free_address(), free_address());
+        let mut args = vec![
+            format!("--kubeconfig={}", self.kubeconfig(role).display()),
+            format!("--issuer-name={}", self.issuer_name),
+            format!("--issuer-url={}", self.issuer_url()),
+            format!("--system-namespace={}", self.system_namespace()),
+            format!("--admin-listen={admin}"),
+            format!("--replica-name={}-{}", role.name(), admin.port()),
+        ];
+        match role {
+            Role::Controller => {}
+            Role::Issuer => args.extend(["--plaintext".to_owned(), format!("--listen={issuer}")]),
+            Role::Verifier => args.extend([
+                "--plaintext".to_owned(),
+                format!("--grpc-listen={grpc}"),
+                format!("--http-listen={http}"),
+            ]),
+        }
+        args.extend(self.flags.iter().cloned());
+        let process = processes::start(role.name(), args);
+        Replica { process, admin, issuer, grpc, http }
+    }
+
+    /// Starts a replica and waits until it is ready.
+    pub async fn start(&self, role: Role) -> Replica {
+        let mut replica = self.spawn(role);
+        replica.process.ready(replica.admin).await;
+        replica
+    }
+
+    /// One controller, one issuer, one verifier, all ready.
+    pub async fn start_all(&self) -> [Replica; 3] {
+        let mut replicas = [Role::Controller, Role::Issuer, Role::Verifier].map(|role| self.spawn(role));
+        for replica in &mut replicas {
+            replica.process.ready(replica.admin).await;
+        }
+        replicas
+    }
+
+    /// A kubeconfig with the role's service account.
+    fn kubeconfig(&self, role: Role) -> PathBuf {
+        let account = format!("{}-{}", self.prefix, role.name());
+        let namespace = self.system_namespace();
+        let token = self.kubectl.must(&["create", "token", &account, "-n", &namespace, "--duration=1h"]);
+        let admins = fs::read_to_string(self.kubectl.kubeconfig()).expect("read the testbed's kubeconfig");
+        let own: Vec<_> = admins
+            .lines()
+            .map(|line| match line.split_once("{token: ") {
+                Some((before, _)) => format!("{before}{{token: {}}}}}]", token.trim()),
+                None => line.to_owned(),
+            })
+            .collect();
+        let file = self.folder.join(format!("{}.kubeconfig", role.name()));
+        fs::write(&file, own.join("\n")).expect("write a kubeconfig");
+        file
+    }
+
+    /// The value of a key of a Secret.
+    pub fn secret_value(&self, namespace: &str, secret: &str, key: &str) -> String {
+        let path = format!("go-template={{{{index .data \"{key}\" | base64decode}}}}");
+        self.kubectl.must(&["get", "secret", secret, "-n", namespace, "-o", &path])
+    }
+}
