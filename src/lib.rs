@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod controller;
 pub mod http;
+pub mod issuer;
 pub mod objects;
 pub mod runtime;
 pub mod snapshot;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use countersign_core::oauth::Denied;
 
 use crate::http::body::BodyError;
 use crate::http::credentials::CredentialsError;
@@ -68,6 +69,13 @@ impl Refusal {
     pub fn challenged(self, authorization_used: bool) -> Self {
         let challenge = authorization_used && self.status == StatusCode::UNAUTHORIZED;
         Self { challenge, ..self }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(Denied { error, description }: Denied) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, error.code(), description)
     }
 }
 

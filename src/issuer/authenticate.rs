@@ -1,0 +1,271 @@
+//! Whether a client is who it says it is (protocols.md, 'Client secrets').
+//!
+//! Flows in: what was presented, the snapshot, the other end's address. Flows out: the client, or a refusal whose bytes
+//! and work do not tell an unknown client from a wrong secret.
+//!
+//! ```text
+//! SHA-256 ─► known good? ─► still good by this snapshot ─► the client
+//!               │ no
+//!               ▼
+//! too many failures? ─► signature or record ─► the client, a wait for one not seen yet, or 401; a failure counted
+//! ```
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_core::client::{Client, SecretMode, SecretSettings};
+use countersign_core::client_secret::{Presented as Value, Record, accept};
+use countersign_core::directory::ClientView;
+use countersign_core::names::{ClientId, IssuerName};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::http::credentials::{Presented, Secret};
+use crate::http::error::Refusal;
+use crate::http::limiter::{Cell, Limiter, Rate};
+use crate::issuer::proven::{Digest, Proof, Proven};
+use crate::issuer::usage::SecretUsage;
+use crate::runtime::clock::Clock;
+use crate::runtime::live::Live;
+use crate::snapshot::Snapshot;
+
+/// Failures of one client from one address.
+const OF_CLIENT: Rate = Rate { burst: 20, every: Duration::from_secs(1) };
+/// Failures from one address, whatever the client.
+const OF_ADDRESS: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
+/// Checks still made for those who failed too often, so that whoever shares an address with an attacker gets in.
+const BEYOND: Rate = Rate { burst: 100, every: Duration::from_millis(5) };
+const CELLS: usize = 32 * 1024;
+/// How long a well-signed value waits for its client to become known, and how many may.
+const PATIENCE: Duration = Duration::from_secs(1);
+const MOST_WAITING: usize = 256;
+
+/// Who authenticated, and by which snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) client: Arc<ClientView>,
+    pub(crate) spec: Client,
+}
+
+/// Checks clients.
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    issuer_name: IssuerName,
+    clock: Clock,
+    proven: Proven,
+    usage: SecretUsage,
+    of_client: Limiter,
+    of_address: Limiter,
+    beyond: Cell,
+    waiting: Semaphore,
+}
+
+/// What one look at a snapshot says.
+enum Look {
+    Good(Arc<ClientView>, Client),
+    /// Well signed, for a client this snapshot does not hold.
+    NotYet,
+    Bad,
+}
+
+// === impl Authenticator ===
+
+impl Authenticator {
+    pub(crate) fn new(issuer_name: IssuerName, clock: Clock, usage: SecretUsage) -> Self {
+        Self {
+            issuer_name,
+            clock,
+            proven: Proven::default(),
+            usage,
+            of_client: Limiter::new(OF_CLIENT, CELLS),
+            of_address: Limiter::new(OF_ADDRESS, CELLS),
+            beyond: Cell::new(BEYOND),
+            waiting: Semaphore::new(MOST_WAITING),
+        }
+    }
+
+    /// The client that presented this.
+    pub(crate) async fn authenticate(
+        &self,
+        live: &Live<Snapshot>,
+        presented: &Presented<'_>,
+        peer: Option<IpAddr>,
+    ) -> Result<Caller, Refusal> {
+        let snapshot = live.load_full();
+        // Public clients and assertions are not built yet: the Directory accepts no client that could use them.
+        let Presented::Secret { client_id, secret } = presented else { return Err(Refusal::invalid_client()) };
+        let id = &**client_id;
+        let digest = Digest::of(id, secret.expose());
+        if let Some((client, spec)) = self.proven_before(&snapshot, id, &digest) {
+            return Ok(Caller { snapshot, client, spec });
+        }
+        let now = self.clock.now();
+        let peer = source(peer);
+        if let Some(wait) = self.of_client.wait((id, peer), now).or(self.of_address.wait(peer, now)) {
+            self.beyond.count(now).map_err(|_| Refusal::too_many(wait))?;
+        }
+        let attempt = Attempt { id, secret, digest };
+        match self.look_patiently(live, snapshot, &attempt).await {
+            Some(caller) => Ok(caller),
+            None => Err(self.failed(id, peer, now)),
+        }
+    }
+
+    fn failed(&self, id: &str, peer: IpAddr, now: Timestamp) -> Refusal {
+        match self.of_client.count((id, peer), now).and_then(|()| self.of_address.count(peer, now)) {
+            Ok(()) => Refusal::invalid_client(),
+            Err(wait) => Refusal::too_many(wait),
+        }
+    }
+
+    /// The client, if this very value was found good before and still is by this snapshot.
+    fn proven_before(&self, snapshot: &Snapshot, id: &str, digest: &Digest) -> Option<(Arc<ClientView>, Client)> {
+        let proof = self.proven.get(&snapshot.client_secret_keys, digest)?;
+        let (client, spec) = usable(snapshot, id)?;
+        let settings = spec.secret()?;
+        let good = match &proof {
+            Proof::Signed { client: uid, issued_at, .. } => {
+                *uid == client.object.uid
+                    && is_signed(settings)
+                    && *issued_at >= not_before(&client, settings).as_second()
+            }
+            Proof::Recorded(record) => {
+                is_recorded(settings) && snapshot.records.get(&client.object.object) == Some(record)
+            }
+        };
+        if let (true, Proof::Signed { last_use, .. }) = (good, &proof) {
+            last_use.touch(self.clock.now());
+        }
+        good.then_some((client, spec))
+    }
+
+    async fn look_patiently(
+        &self,
+        live: &Live<Snapshot>,
+        mut snapshot: Arc<Snapshot>,
+        attempt: &Attempt<'_>,
+    ) -> Option<Caller> {
+        let mut look = self.look(&snapshot, attempt);
+        let _permit = if matches!(look, Look::NotYet) { Some(self.waiting.try_acquire().ok()?) } else { None };
+        let mut changes = live.subscribe();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match look {
+                Look::Good(client, spec) => return Some(Caller { snapshot, client, spec }),
+                Look::Bad => return None,
+                Look::NotYet => {}
+            }
+            // What was published before the subscription is seen here, what comes after it wakes.
+            let latest = live.load_full();
+            if Arc::ptr_eq(&latest, &snapshot) {
+                tokio::time::timeout_at(deadline, changes.changed()).await.ok()?;
+            }
+            snapshot = live.load_full();
+            look = self.look(&snapshot, attempt);
+        }
+    }
+
+    /// The same work whether the client is known or not, by the form of what was presented.
+    fn look(&self, snapshot: &Snapshot, attempt: &Attempt<'_>) -> Look {
+        let known = snapshot.directory.client(attempt.id).is_some();
+        let usable = usable(snapshot, attempt.id);
+        let settings = usable.as_ref().and_then(|(_, spec)| spec.secret());
+        let proof = if Value::parse(attempt.secret.expose()).is_ok() {
+            self.check_signed(snapshot, attempt, usable.as_ref().zip(settings))
+        } else {
+            check_recorded(snapshot, attempt, usable.as_ref().zip(settings))
+        };
+        match (proof, usable) {
+            (Checked::Proven(proof), Some((client, spec))) => {
+                self.proven.insert(&snapshot.client_secret_keys, attempt.digest, proof);
+                Look::Good(client, spec)
+            }
+            (Checked::WellSigned, None) if !known => Look::NotYet,
+            _ => Look::Bad,
+        }
+    }
+
+    fn check_signed(&self, snapshot: &Snapshot, attempt: &Attempt<'_>, client: Option<Usable<'_>>) -> Checked {
+        // A client id that is none has no client; one that cannot have been signed for keeps the work the same.
+        let Ok(id) = ClientId::new(attempt.id).or_else(|_| ClientId::new("-")) else { return Checked::Bad };
+        let earliest = client.map_or(Timestamp::MIN, |((client, _), settings)| not_before(client, settings));
+        let Ok(accepted) =
+            accept(attempt.secret.expose(), &id, &self.issuer_name, &snapshot.client_secret_keys, earliest)
+        else {
+            return Checked::Bad;
+        };
+        match client {
+            None if id.as_str() == attempt.id => Checked::WellSigned,
+            Some(((client, _), settings)) if is_signed(settings) => {
+                let uid = client.object.uid.clone();
+                let last_use = self.usage.stamp(&uid, accepted.issued_at);
+                last_use.touch(self.clock.now());
+                Checked::Proven(Proof::Signed { client: uid, issued_at: accepted.issued_at.as_second(), last_use })
+            }
+            _ => Checked::Bad,
+        }
+    }
+}
+
+type Found = (Arc<ClientView>, Client);
+type Usable<'a> = (&'a Found, &'a SecretSettings);
+
+struct Attempt<'a> {
+    id: &'a str,
+    secret: &'a Secret<'a>,
+    digest: Digest,
+}
+
+enum Checked {
+    Proven(Proof),
+    WellSigned,
+    Bad,
+}
+
+fn check_recorded(snapshot: &Snapshot, attempt: &Attempt<'_>, client: Option<Usable<'_>>) -> Checked {
+    let Some(key) = &snapshot.record_key else { return Checked::Bad };
+    let Ok(id) = ClientId::new(attempt.id).or_else(|_| ClientId::new("-")) else { return Checked::Bad };
+    let record = client.and_then(|((client, _), _)| snapshot.records.get(&client.object.object));
+    // Without a record, as much work as with one.
+    let matches = record.map_or_else(
+        || Record::of(key, &id, attempt.secret.expose()).matches(key, &id, ""),
+        |record| record.matches(key, &id, attempt.secret.expose()),
+    );
+    match (client, record) {
+        (Some((_, settings)), Some(record)) if matches && is_recorded(settings) => {
+            Checked::Proven(Proof::Recorded(record.clone()))
+        }
+        _ => Checked::Bad,
+    }
+}
+
+fn usable(snapshot: &Snapshot, id: &str) -> Option<Found> {
+    let client = snapshot.directory.client(id)?;
+    let spec = client.usable()?.clone();
+    Some((Arc::clone(client), spec))
+}
+
+fn is_signed(settings: &SecretSettings) -> bool {
+    matches!(settings.mode, SecretMode::Create | SecretMode::Adopt)
+}
+
+fn is_recorded(settings: &SecretSettings) -> bool {
+    matches!(settings.mode, SecretMode::Reference | SecretMode::Adopt)
+}
+
+/// The earliest issue time still good.
+fn not_before(client: &ClientView, settings: &SecretSettings) -> Timestamp {
+    let since = client.object.accepted_since.unwrap_or(client.object.created_at);
+    settings.reject_issued_before.map_or(since, |bound| bound.max(since))
+}
+
+/// The address failures are counted by: IPv6 by its /64, since one caller owns all of that.
+fn source(peer: Option<IpAddr>) -> IpAddr {
+    match peer.map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(address)) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        Some(address) => address,
+        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}

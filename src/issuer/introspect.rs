@@ -1,0 +1,87 @@
+//! `/oauth2/introspect`: what a token means, for those it is meant for (RFC 7662).
+//!
+//! Flows in: a token from a client of the namespace that holds the token's audience. Flows out: its claims, or
+//! `{"active":false}` and nothing else: also to a client that may not know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use countersign_core::token::{AccessToken, TokenRefusal, verify};
+use jiff::Timestamp;
+
+use crate::http::error::{Refusal, json};
+use crate::http::limiter::{Limiter, Rate};
+use crate::issuer::Issuer;
+use crate::issuer::authenticate::Caller;
+use crate::issuer::call::{Call, Endpoint, Received, is_challenged};
+
+const INACTIVE: &str = r#"{"active":false}"#;
+
+/// How often one client may ask in vain; answers that say yes are never limited.
+pub(super) fn scans() -> Limiter {
+    Limiter::new(Rate { burst: 200, every: Duration::from_millis(10) }, 4096)
+}
+
+pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request) -> Response {
+    let mut call = Call::begin(Endpoint::Introspect, &request);
+    let challenge = is_challenged(&request);
+    let result = answer(&issuer, &mut call, request).await;
+    call.end(&issuer, challenge, result)
+}
+
+async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Response, Refusal> {
+    let received = Received::read(request, issuer.parts.settings.body).await?;
+    let form = received.form()?;
+    let caller = call.authenticate(issuer, &received, &form).await?;
+    let token = form.get("token").ok_or(Refusal::invalid_request("token is missing"))?;
+    let now = issuer.parts.clock.now();
+    match active(issuer, &caller, token, now) {
+        Ok(token) => Ok(json(StatusCode::OK, describe(&issuer.parts.settings.issuer_url, &token))),
+        Err(TokenRefusal::NoKeys) => Err(Refusal::unavailable("there are no keys yet")),
+        Err(_) => match issuer.scans.count(&caller.client.object.uid, now) {
+            Ok(()) => Ok(json(StatusCode::OK, INACTIVE)),
+            Err(wait) => {
+                let description = "too many tokens that are not active; ask less often";
+                let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", description);
+                refusal.retry_after = Some(wait);
+                Err(refusal)
+            }
+        },
+    }
+}
+
+/// The token, if it is good now and the caller may know.
+fn active(issuer: &Issuer, caller: &Caller, text: &str, now: Timestamp) -> Result<AccessToken, TokenRefusal> {
+    let settings = &issuer.parts.settings;
+    let snapshot = &caller.snapshot;
+    let token = verify(text, &snapshot.keys, &settings.issuer_url, now, &settings.timings)?;
+    let owner = snapshot.directory.audience_owner(token.audience.as_str());
+    if owner != Some(&caller.client.object.object.namespace) {
+        return Err(TokenRefusal::WrongAudience);
+    }
+    let leeway = i64::try_from(settings.timings.leeway.as_secs()).unwrap_or(i64::MAX);
+    token.check(&snapshot.keys, &snapshot.revoked, now.as_second(), leeway)?;
+    // Here, unlike at a verifier, the clients are known: those of one that is gone or suspended end at once.
+    let client = snapshot.directory.client(token.client_id.as_str()).filter(|client| client.usable().is_some());
+    let same = client.is_some_and(|client| token.client_uid.as_ref().is_none_or(|uid| *uid == client.object.uid));
+    if same { Ok(token) } else { Err(TokenRefusal::Revoked) }
+}
+
+fn describe(issuer_url: &str, token: &AccessToken) -> String {
+    serde_json::json!({
+        "active": true,
+        "iss": issuer_url,
+        "sub": &*token.subject,
+        "aud": token.audience,
+        "client_id": token.client_id,
+        "scope": token.scope.to_string(),
+        "token_type": "Bearer",
+        "exp": token.expires_at,
+        "iat": token.issued_at,
+        "jti": token.token_id,
+    })
+    .to_string()
+}

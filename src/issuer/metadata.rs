@@ -1,0 +1,80 @@
+//! What clients discover: RFC 8414 and OpenID Connect Discovery documents.
+//!
+//! Flows in: the issuer URL from configuration, once. Flows out: the same bytes for every request: nothing a request
+//! says, its Host header least of all, can change where a client is sent.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use countersign_core::token::Algorithm;
+use serde_json::json;
+
+/// How long a client may keep the documents: long enough to spare us, short enough to see an upgrade within the hour.
+const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+/// Both documents, serialised.
+#[derive(Clone, Debug)]
+pub(crate) struct Metadata {
+    pub(crate) authorization_server: Bytes,
+    pub(crate) openid_configuration: Bytes,
+}
+
+impl Metadata {
+    pub(crate) fn new(issuer_url: &str) -> Self {
+        let base = issuer_url.trim_end_matches('/');
+        let methods = json!(["client_secret_basic", "client_secret_post"]);
+        let mut document = json!({
+            "issuer": issuer_url,
+            "token_endpoint": format!("{base}/oauth2/token"),
+            "jwks_uri": format!("{base}/oauth2/jwks"),
+            "introspection_endpoint": format!("{base}/oauth2/introspect"),
+            "revocation_endpoint": format!("{base}/oauth2/revoke"),
+            "grant_types_supported": ["client_credentials"],
+            // Required by RFC 8414, and empty while there is no authorization endpoint.
+            "response_types_supported": [],
+            "token_endpoint_auth_methods_supported": methods,
+            "introspection_endpoint_auth_methods_supported": methods,
+            "revocation_endpoint_auth_methods_supported": methods,
+        });
+        let authorization_server = Bytes::from(document.to_string());
+        if let Some(members) = document.as_object_mut() {
+            let algorithms: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+            members.insert("subject_types_supported".to_owned(), json!(["public"]));
+            members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
+        }
+        Self { authorization_server, openid_configuration: Bytes::from(document.to_string()) }
+    }
+}
+
+/// One of the documents as an answer.
+pub(crate) fn answer(document: &Bytes) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, CACHE_CONTROL),
+        // Public, and read by browsers' clients; no credentials are involved.
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    ];
+    (headers, document.clone()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn endpoints_lie_under_the_issuer_url_which_is_repeated_exactly() {
+        for (issuer, token) in [
+            ("https://auth.example.com", "https://auth.example.com/oauth2/token"),
+            ("https://auth.example.com/t1/", "https://auth.example.com/t1/oauth2/token"),
+        ] {
+            let metadata = Metadata::new(issuer);
+            for document in [&metadata.authorization_server, &metadata.openid_configuration] {
+                let document: Value = serde_json::from_slice(document).unwrap();
+                assert_eq!((&document["issuer"], &document["token_endpoint"]), (&json!(issuer), &json!(token)));
+                assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The authorization server: `/oauth2/*` and discovery.
+//!
+//! ```text
+//! request ─► form ─► who presented what ─► authenticate ─► grant (core) ─► claims ─► signer ─► token
+//!                                               ▲                ▲                      ▲
+//!                                               └─ Live<Snapshot> ┴──────── Live<Signers> (keeper rebuilds)
+//! ```
+//!
+//! Flows in: form requests, the snapshot, the parsed private keys, the time. Flows out: tokens, what a token means to a
+//! resource server that may know, and revocations written before they are confirmed.
+
+mod authenticate;
+mod call;
+mod introspect;
+mod jwks;
+pub mod keeper;
+mod metadata;
+mod proven;
+mod revoke;
+pub mod signer;
+#[cfg(test)]
+mod tests;
+mod token;
+pub mod usage;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use countersign_core::names::IssuerName;
+use countersign_core::revocation::Sink;
+use countersign_core::timings::Timings;
+
+use crate::http::body::BodyLimits;
+use crate::http::limiter::Limiter;
+use crate::issuer::authenticate::Authenticator;
+use crate::issuer::call::Outcomes;
+use crate::issuer::jwks::JwksDocument;
+use crate::issuer::metadata::Metadata;
+use crate::issuer::signer::Signers;
+use crate::issuer::usage::SecretUsage;
+use crate::runtime::clock::Clock;
+use crate::runtime::contact::Contact;
+use crate::runtime::live::Live;
+use crate::runtime::metrics::Metrics;
+use crate::snapshot::Snapshot;
+
+/// What the installation says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub issuer_name: IssuerName,
+    /// The `iss` of tokens and the base of every URL in the metadata.
+    pub issuer_url: String,
+    pub timings: Timings,
+    pub body: BodyLimits,
+}
+
+/// What the issuer is given to work with.
+pub struct Parts {
+    pub settings: Settings,
+    pub snapshot: Live<Snapshot>,
+    pub signers: Live<Signers>,
+    pub clock: Clock,
+    /// When the API server was last heard from; bounds how long tokens are signed without it.
+    pub contact: Contact,
+    /// Where revocations are written.
+    pub sink: Arc<dyn Sink>,
+    /// Where uses of secrets are noted for the heartbeat.
+    pub usage: SecretUsage,
+}
+
+/// Everything a request needs, behind one pointer.
+struct Issuer {
+    parts: Parts,
+    authenticator: Authenticator,
+    jwks: JwksDocument,
+    metadata: Metadata,
+    /// Counts tokens an authenticated client asked about in vain.
+    scans: Limiter,
+    outcomes: Outcomes,
+}
+
+/// The issuer's routes. An issuer URL with a path is served below that path too, for proxies that keep it.
+pub fn router(parts: Parts, metrics: &Metrics) -> Router {
+    let path = path_of(&parts.settings.issuer_url).to_owned();
+    let issuer = Arc::new(Issuer {
+        authenticator: Authenticator::new(parts.settings.issuer_name.clone(), parts.clock.clone(), parts.usage.clone()),
+        jwks: JwksDocument::new(parts.settings.timings.jwks_max_age),
+        metadata: Metadata::new(&parts.settings.issuer_url),
+        scans: introspect::scans(),
+        outcomes: Outcomes::new(metrics),
+        parts,
+    });
+    let routes = routes();
+    let routes = if path.is_empty() {
+        routes
+    } else {
+        // RFC 8414 section 3.1 puts the path of the issuer behind the well-known part.
+        let below = format!("/.well-known/oauth-authorization-server{path}");
+        routes.clone().nest(&path, routes).route(&below, get(authorization_server))
+    };
+    routes.with_state(issuer)
+}
+
+fn routes() -> Router<Arc<Issuer>> {
+    Router::new()
+        .route("/oauth2/token", post(token::endpoint))
+        .route("/oauth2/introspect", post(introspect::endpoint))
+        .route("/oauth2/revoke", post(revoke::endpoint))
+        .route("/oauth2/jwks", get(jwks))
+        .route("/.well-known/oauth-authorization-server", get(authorization_server))
+        .route("/.well-known/openid-configuration", get(openid_configuration))
+}
+
+async fn jwks(State(issuer): State<Arc<Issuer>>, headers: HeaderMap) -> axum::response::Response {
+    issuer.jwks.answer(&issuer.parts.snapshot.load().keys, &headers)
+}
+
+async fn authorization_server(State(issuer): State<Arc<Issuer>>) -> axum::response::Response {
+    metadata::answer(&issuer.metadata.authorization_server)
+}
+
+async fn openid_configuration(State(issuer): State<Arc<Issuer>>) -> axum::response::Response {
+    metadata::answer(&issuer.metadata.openid_configuration)
+}
+
+/// The path of a URL without a trailing slash; empty for most issuers.
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    after_scheme.find('/').and_then(|slash| after_scheme.get(slash..)).unwrap_or_default().trim_end_matches('/')
+}

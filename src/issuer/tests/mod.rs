@@ -1,0 +1,8 @@
+//! The router over a snapshot made by hand and a clock that stands still.
+
+mod authentication;
+mod documents;
+mod grants;
+mod introspection;
+mod keys;
+mod world;

@@ -1,0 +1,104 @@
+//! `/oauth2/token`: client credentials become an access token (RFC 6749 section 4.4, RFC 9068).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_core::client::TokenFormat;
+use countersign_core::keyring::RingKey;
+use countersign_core::names::TokenId;
+use countersign_core::oauth::{GrantDecision, TokenRequest, grant_type, token_grant};
+use countersign_core::token::Claims;
+
+use crate::http::error::{Refusal, json};
+use crate::http::form::Form;
+use crate::issuer::Issuer;
+use crate::issuer::authenticate::Caller;
+use crate::issuer::call::{Call, Endpoint, Received, is_challenged};
+use crate::issuer::signer::Signer;
+use crate::runtime::random;
+
+pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request) -> Response {
+    let mut call = Call::begin(Endpoint::Token, &request);
+    let challenge = is_challenged(&request);
+    let result = answer(&issuer, &mut call, request).await;
+    call.end(&issuer, challenge, result)
+}
+
+async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Response, Refusal> {
+    let received = Received::read(request, issuer.parts.settings.body).await?;
+    let form = received.form()?;
+    let caller = call.authenticate(issuer, &received, &form).await?;
+    let decision = decide(&caller, &form)?;
+    let body = issue(issuer, &caller, &decision)?;
+    Ok(json(StatusCode::OK, body))
+}
+
+fn decide(caller: &Caller, form: &Form<'_>) -> Result<GrantDecision, Refusal> {
+    grant_type(form.get("grant_type").ok_or(Refusal::invalid_request("grant_type is missing"))?)?;
+    let resource = form.all("resource").chain(form.all("audience")).collect();
+    let request = TokenRequest { resource, scope: form.get("scope") };
+    Ok(token_grant(&caller.client, &caller.snapshot.directory, &request)?)
+}
+
+/// The answer's body: a signed token and what the client should know of it.
+fn issue(issuer: &Issuer, caller: &Caller, decision: &GrantDecision) -> Result<String, Refusal> {
+    let settings = &issuer.parts.settings;
+    let now = issuer.parts.clock.now();
+    let offline = issuer.parts.contact.age(now).is_none_or(|age| age.unsigned_abs() > settings.timings.offline_grace);
+    if offline {
+        return Err(Refusal::unavailable("this issuer has been cut off for too long"));
+    }
+    let signer = signer(issuer, caller)?;
+    let seconds = i64::try_from(decision.lifetime.as_secs()).unwrap_or(i64::MAX);
+    let object = &caller.client.object;
+    let claims = Claims {
+        iss: &settings.issuer_url,
+        sub: caller.spec.client_id.as_str(),
+        aud: &decision.audience,
+        exp: now.as_second().saturating_add(seconds),
+        iat: now.as_second(),
+        jti: &token_id()?,
+        client_id: &caller.spec.client_id,
+        scope: &decision.scopes,
+        cuid: &object.uid,
+        cep: object.epoch.max(caller.snapshot.revoked.epoch_of(&object.uid)),
+        private: &caller.spec.tokens.claims,
+    };
+    let input = claims.signing_input(signer.header()).map_err(|error| unsigned(&error))?;
+    let token = signer.sign(input).map_err(|error| unsigned(&error))?;
+    // Scopes hold no character that JSON escapes (core::names), nor does a compact JWS.
+    Ok(format!(
+        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds},"scope":"{}"}}"#,
+        decision.scopes
+    ))
+}
+
+/// The key that is Active by this snapshot, not declared dead, and whose private half is here.
+fn signer(issuer: &Issuer, caller: &Caller) -> Result<Arc<Signer>, Refusal> {
+    let tokens = &caller.spec.tokens;
+    let snapshot = &caller.snapshot;
+    let active = snapshot.rings.get(&tokens.signing_key).and_then(|ring| ring.active());
+    let key_id = active.map(RingKey::key_id).filter(|key_id| snapshot.keys.find(key_id).is_ok());
+    let signers = issuer.parts.signers.load();
+    key_id
+        .filter(|_| tokens.format == TokenFormat::Jwt)
+        .and_then(|key_id| signers.get(key_id).cloned())
+        .ok_or(Refusal::unavailable("no key may sign at the moment"))
+}
+
+fn token_id() -> Result<TokenId, Refusal> {
+    let bytes = random::bytes::<16>().map_err(|error| unsigned(&error))?;
+    TokenId::new(&URL_SAFE_NO_PAD.encode(bytes)).map_err(|error| unsigned(&error))
+}
+
+fn unsigned(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    tracing::error!(error, "token not signed");
+    let mut refusal = Refusal::unavailable("the token could not be signed");
+    refusal.retry_after = Some(Duration::from_secs(5));
+    refusal
+}
