@@ -15,3 +15,6 @@ mod architecture;
 mod crds;
 mod harness;
 mod support;
+mod threats_gateway;
+mod threats_jwt;
+mod threats_token;
