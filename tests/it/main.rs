@@ -15,6 +15,3 @@ mod architecture;
 mod crds;
 mod harness;
 mod support;
-mod threats_gateway;
-mod threats_jwt;
-mod threats_token;
