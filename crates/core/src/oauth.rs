@@ -201,3 +201,172 @@ fn lifetime(client: &ClientView, spec: &Client, directory: &Directory) -> Durati
     let allowed = client.max_access_token_lifetime.unwrap_or(timings.max_access_token_lifetime);
     Duration::from_secs(wanted.min(allowed).min(timings.max_access_token_lifetime).as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientSpec, ClientState};
+    use crate::directory::tests::fixtures::{
+        ORDERS, access, allowance, audience, client, directory, namespace, object, policy,
+    };
+
+    const CARTS: &str = "https://carts.shop.svc";
+
+    /// `read` of both audiences is granted, `write` of none.
+    fn world(change: impl FnOnce(&mut ClientSpec)) -> Directory {
+        let asks = client("web/frontend", 1, |spec| {
+            spec.access = vec![access(ORDERS, "read write x"), access(CARTS, "read y")];
+            spec.default_audience = Some(audience(ORDERS));
+            change(spec);
+        });
+        directory([policy("shop/orders", 1, |_| {}), policy("shop/carts", 1, |_| {}), asks])
+    }
+
+    /// The audience and the scopes granted, or the error.
+    fn ask(directory: &Directory, resource: &[&str], scope: Option<&str>) -> String {
+        let client = directory.client_of(&object("web/frontend")).expect("the client");
+        match token_grant(client, directory, &TokenRequest { resource: resource.to_vec(), scope }) {
+            Ok(GrantDecision { audience, scopes, .. }) => granted(audience.as_str(), &scopes.to_string()),
+            Err(denied) => denied.error.code().to_owned(),
+        }
+    }
+
+    fn granted(audience: &str, scopes: &str) -> String {
+        format!("{audience} {scopes}")
+    }
+
+    #[test]
+    fn a_resource_picks_the_audience_and_its_synonym_may_repeat_it() {
+        let world = world(|_| {});
+        assert_eq!(ask(&world, &[CARTS], None), granted(CARTS, "read"));
+        assert_eq!(ask(&world, &[CARTS, CARTS], Some("read")), granted(CARTS, "read"));
+        assert_eq!(ask(&world, &["", CARTS], None), granted(CARTS, "read"));
+    }
+
+    #[test]
+    fn tok_12_any_other_resource_is_an_invalid_target() {
+        let world = world(|_| {});
+        for resource in [
+            &["https://unknown.shop.svc"][..],
+            &["orders"],
+            &["/orders"],
+            &["https://carts.shop.svc#x"],
+            &["https://carts.shop.svc/"],
+            &["HTTPS://carts.shop.svc"],
+            &[CARTS, ORDERS],
+            &[CARTS, "x"],
+        ] {
+            assert_eq!(ask(&world, resource, None), "invalid_target", "{resource:?}");
+        }
+    }
+
+    #[test]
+    fn else_scopes_pick_it_if_they_name_one_and_else_the_default_does() {
+        let world = world(|spec| spec.default_audience = Some(audience(CARTS)));
+        assert_eq!(ask(&world, &[], Some("read")), granted(CARTS, "read"), "both have it");
+        assert_eq!(ask(&world, &[], Some("write")), "invalid_scope", "orders alone has it");
+        assert_eq!(ask(&world, &[], None), granted(CARTS, "read"));
+        assert_eq!(ask(&world, &[], Some("")), granted(CARTS, "read"), "tok_03: empty is as if omitted");
+        assert_eq!(ask(&world, &[], Some("z")), "invalid_scope");
+    }
+
+    #[test]
+    fn a_single_audience_needs_no_default_and_none_at_all_is_an_invalid_target() {
+        let single = world(|spec| {
+            spec.access.truncate(1);
+            spec.default_audience = None;
+        });
+        assert_eq!(ask(&single, &[], None), granted(ORDERS, "read"));
+        let none = world(|spec| {
+            spec.access.clear();
+            spec.default_audience = None;
+        });
+        assert_eq!(ask(&none, &[], None), "invalid_target");
+        assert_eq!(ask(&none, &[ORDERS], None), "invalid_target");
+    }
+
+    #[test]
+    fn tok_11_scopes_beyond_the_grant_malformed_many_or_twice_are_refused() {
+        let world = world(|_| {});
+        let many = (0..10_000).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        for scope in [
+            "write",
+            "read write",
+            "x",
+            "unknown",
+            "read\"",
+            "read  read",
+            " read",
+            "read ",
+            "re\u{e4}d",
+            "read read",
+            &many,
+        ] {
+            assert_eq!(ask(&world, &[ORDERS], Some(scope)), "invalid_scope", "{scope:.20}");
+        }
+        assert_eq!(ask(&world, &[ORDERS], Some("read")), granted(ORDERS, "read"));
+    }
+
+    #[test]
+    fn a_token_has_at_least_one_scope() {
+        let ungranted = world(|spec| {
+            spec.access = vec![access(ORDERS, "write"), access("https://no.shop.svc", "read")];
+            spec.default_audience = Some(audience(ORDERS));
+        });
+        for resource in [ORDERS, "https://no.shop.svc"] {
+            assert_eq!(ask(&ungranted, &[resource], None), "invalid_scope", "{resource}");
+        }
+    }
+
+    #[test]
+    fn a_suspended_client_is_answered_as_an_unknown_one() {
+        let suspended = world(|spec| spec.state = ClientState::Suspended);
+        assert_eq!(ask(&suspended, &[ORDERS], None), "invalid_client");
+    }
+
+    #[test]
+    fn the_life_of_a_token_is_the_least_of_what_client_allowance_and_installation_say() {
+        let lifetime = |own: Option<u64>, allowed: Option<u64>| {
+            let asks = client("web/frontend", 1, |spec| {
+                spec.tokens.access_token_lifetime = own.map(Duration::from_secs);
+            });
+            let limit =
+                allowance("web", Some("web"), |a| a.max_access_token_lifetime = allowed.map(Duration::from_secs));
+            let world = directory([namespace("web", "x"), policy("shop/orders", 1, |_| {}), limit, asks]);
+            let client = world.client("web.frontend").expect("the client");
+            token_grant(client, &world, &TokenRequest::default()).expect("a token").lifetime.as_secs()
+        };
+        assert_eq!(lifetime(None, None), 900);
+        assert_eq!(lifetime(Some(60), None), 60);
+        assert_eq!(lifetime(Some(7200), None), 3600);
+        assert_eq!(lifetime(Some(7200), Some(1800)), 1800);
+        assert_eq!(lifetime(Some(7200), Some(7200)), 3600);
+        assert_eq!(lifetime(Some(60), Some(1800)), 60);
+    }
+
+    #[test]
+    fn tok_10_other_grant_types_are_unsupported() {
+        assert_eq!(grant_type("client_credentials"), Ok(GrantType::ClientCredentials));
+        for text in ["password", "implicit", "authorization_code", "", "Client_Credentials"] {
+            assert_eq!(
+                grant_type(text).map_err(|denied| denied.error),
+                Err(OAuthError::UnsupportedGrantType),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_error_prints_its_code_and_has_the_status_of_its_rfc() {
+        for (error, code, status) in [
+            (OAuthError::InvalidRequest, "invalid_request", 400),
+            (OAuthError::InvalidClient, "invalid_client", 401),
+            (OAuthError::UnauthorizedClient, "unauthorized_client", 400),
+            (OAuthError::InvalidTarget, "invalid_target", 400),
+            (OAuthError::InsufficientScope, "insufficient_scope", 403),
+            (OAuthError::TemporarilyUnavailable, "temporarily_unavailable", 503),
+        ] {
+            assert_eq!((error.code(), error.to_string().as_str(), error.status()), (code, code, status));
+        }
+    }
+}

@@ -219,3 +219,168 @@ fn tokens(tokens: &TokenSettings, found: &mut Vec<Problem>) {
         found.push(invalid("spec.tokens.claims", format!("use at most {CLAIMS_MAX} bytes as JSON")));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::directory::tests::fixtures::{ORDERS, access, audience, object, secret, spec};
+
+    /// The elements and reasons of what is wrong after a change of a good spec.
+    fn wrong(change: impl FnOnce(&mut ClientSpec)) -> Vec<(String, &'static str)> {
+        let object = object("shop/checkout");
+        let mut spec = spec(&object);
+        change(&mut spec);
+        let problems = Client::accept(&object, spec, Vec::new()).err().unwrap_or_default();
+        problems.into_iter().map(|problem| (problem.element, problem.reason)).collect()
+    }
+
+    fn one(element: &str, reason: &'static str) -> Vec<(String, &'static str)> {
+        vec![(element.to_owned(), reason)]
+    }
+
+    fn with_secret(change: impl FnOnce(&mut SecretSettings)) -> Vec<(String, &'static str)> {
+        wrong(|spec| {
+            let mut settings = secret("checkout-oauth");
+            change(&mut settings);
+            spec.authentication = vec![Method::ClientSecret(settings)];
+        })
+    }
+
+    #[test]
+    fn a_plain_client_is_accepted_and_a_problem_found_before_is_kept() {
+        assert_eq!(wrong(|_| {}), []);
+        let object = object("shop/checkout");
+        let found = Problem::new("spec.displayName", reason::INVALID, "too long");
+        assert_eq!(Client::accept(&object, spec(&object), vec![found.clone()]), Err(vec![found]));
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_never_accepted_in_silence() {
+        for grant in [
+            GrantType::AuthorizationCode,
+            GrantType::RefreshToken,
+            GrantType::TokenExchange,
+            GrantType::DeviceCode,
+            GrantType::Password,
+            GrantType::Implicit,
+            GrantType::Unknown,
+        ] {
+            let found = wrong(|spec| spec.grant_types.push(grant));
+            assert_eq!(found, one("spec.grantTypes[1]", reason::NOT_IMPLEMENTED), "{grant:?}");
+        }
+        for method in [Method::ServiceAccount, Method::PrivateKeyJwt, Method::MutualTls, Method::Unknown] {
+            let found = wrong(|spec| spec.authentication.push(method.clone()));
+            assert_eq!(found, one("spec.authentication.methods[1].type", reason::NOT_IMPLEMENTED), "{method:?}");
+        }
+        for format in [TokenFormat::Opaque, TokenFormat::Unknown] {
+            assert_eq!(wrong(|spec| spec.tokens.format = format), one("spec.tokens.format", reason::NOT_IMPLEMENTED));
+        }
+        let redirects = wrong(|spec| spec.redirect_uris = vec!["https://a.example.com/back".to_owned()]);
+        assert_eq!(redirects, one("spec.redirectUris", reason::NOT_IMPLEMENTED));
+    }
+
+    #[test]
+    fn a_problem_says_what_to_write_instead() {
+        let object = object("shop/checkout");
+        let mut spec = spec(&object);
+        spec.authentication = vec![Method::MutualTls];
+        let problems = Client::accept(&object, spec, Vec::new()).expect_err("it is not built");
+        assert_eq!(problems[0].message, "this version does not implement MutualTls; use ClientSecret");
+    }
+
+    #[test]
+    fn methods_are_one_of_a_type_and_none_stands_alone() {
+        let twice = wrong(|spec| spec.authentication.push(spec.authentication[0].clone()));
+        assert_eq!(twice, one("spec.authentication.methods[1].type", reason::INVALID));
+        let none = wrong(|spec| spec.authentication.push(Method::None));
+        assert!(none.contains(&("spec.authentication.methods".to_owned(), reason::INVALID)));
+        assert_eq!(wrong(|spec| spec.authentication.clear()), one("spec.authentication.methods", reason::INVALID));
+    }
+
+    #[test]
+    fn several_audiences_need_a_default_among_them() {
+        let two = |spec: &mut ClientSpec| spec.access.push(access("https://carts.shop.svc", "read"));
+        assert_eq!(wrong(two), one("spec.defaultAudience", reason::INVALID));
+        let good = wrong(|spec| {
+            two(spec);
+            spec.default_audience = Some(audience(ORDERS));
+        });
+        assert_eq!(good, []);
+        let foreign = wrong(|spec| spec.default_audience = Some(audience("https://else.shop.svc")));
+        assert_eq!(foreign, one("spec.defaultAudience", reason::INVALID));
+        let twice = wrong(|spec| {
+            spec.access.push(access(ORDERS, "write"));
+            spec.default_audience = Some(audience(ORDERS));
+        });
+        assert_eq!(twice, one("spec.access[1].audience", reason::INVALID));
+    }
+
+    #[test]
+    fn access_and_scopes_are_bounded() {
+        let many = |count| (0..count).map(|number| format!("s{number}")).collect::<Vec<_>>().join(" ");
+        assert_eq!(wrong(|spec| spec.access = vec![access(ORDERS, &many(64))]), []);
+        assert_eq!(
+            wrong(|spec| spec.access = vec![access(ORDERS, &many(65))]),
+            one("spec.access[0].scopes", reason::INVALID)
+        );
+        assert_eq!(wrong(|spec| spec.access = vec![access(ORDERS, "")]), one("spec.access[0].scopes", reason::INVALID));
+        let audiences = wrong(|spec| {
+            spec.access = (0..65).map(|number| access(&format!("https://a{number}.shop.svc"), "read")).collect();
+            spec.default_audience = Some(spec.access[0].audience.clone());
+        });
+        assert_eq!(audiences, one("spec.access", reason::INVALID));
+        assert_eq!(wrong(|spec| spec.access.clear()), [], "a client may ask for nothing yet");
+    }
+
+    #[test]
+    fn registered_claims_are_refused_and_private_ones_bounded() {
+        for name in ["sub", "aud", "exp", "scope", "client_id", "cuid", "cep", "cnf", "act", "groups"] {
+            let found = wrong(|spec| drop(spec.tokens.claims.insert(name.to_owned(), 1.into())));
+            assert_eq!(found, one(&format!("spec.tokens.claims.{name}"), reason::REGISTERED_CLAIM));
+        }
+        assert_eq!(wrong(|spec| drop(spec.tokens.claims.insert("tier".to_owned(), "gold".into()))), []);
+        let long = wrong(|spec| drop(spec.tokens.claims.insert("tier".to_owned(), "x".repeat(3000).into())));
+        assert_eq!(long, one("spec.tokens.claims", reason::INVALID));
+        let none = wrong(|spec| spec.tokens.access_token_lifetime = Some(Duration::from_millis(10)));
+        assert_eq!(none, one("spec.tokens.accessTokenLifetime", reason::INVALID));
+    }
+
+    #[test]
+    fn a_template_never_writes_into_domains_of_others() {
+        let label = |key: &str| with_secret(|secret| drop(secret.labels.insert(key.to_owned(), String::new())));
+        for key in [
+            "kubernetes.io/x",
+            "app.kubernetes.io/managed-by",
+            "countersign.dev/owner",
+            "x.countersign.dev/y",
+            "Kubernetes.io/x",
+        ] {
+            let element = "spec.authentication.methods[0].secret.template.labels";
+            assert_eq!(label(key), one(element, reason::INVALID), "{key}");
+        }
+        for key in ["team", "example.com/x", "mykubernetes.io/x"] {
+            assert_eq!(label(key), [], "{key}");
+        }
+    }
+
+    #[test]
+    fn secret_settings_that_contradict_each_other_are_refused() {
+        let element = |rest: &str| format!("spec.authentication.methods[0].secret.{rest}");
+        let same_key = with_secret(|secret| secret.keys.issuer = "client_id".to_owned());
+        assert_eq!(same_key, one(&element("keys.issuer"), reason::INVALID));
+        let bad_key = with_secret(|secret| secret.keys.ca = "a/b".to_owned());
+        assert_eq!(bad_key, one(&element("keys.ca"), reason::INVALID));
+        let short = with_secret(|secret| secret.rotation.max_overlap = Duration::from_secs(1));
+        assert_eq!(short, one(&element("rotation.maxOverlap"), reason::INVALID));
+        let zero = with_secret(|secret| secret.rotation.period = Some(Duration::ZERO));
+        assert_eq!(zero, one(&element("rotation.period"), reason::INVALID));
+        let foreign = with_secret(|secret| {
+            secret.mode = SecretMode::Reference;
+            secret.rotation.period = Some(Duration::from_hours(1));
+        });
+        assert_eq!(foreign, one(&element("mode"), reason::INVALID));
+    }
+}

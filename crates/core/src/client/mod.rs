@@ -144,10 +144,11 @@ impl GrantType {
 
 /// A way to prove who one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a client has a handful, and nearly always this one")]
 pub enum Method {
     /// A value in a Secret.
     ClientSecret(SecretSettings),
-    /// A ServiceAccount token.
+    /// A token of a Kubernetes service account.
     ServiceAccount,
     /// An assertion signed with a registered key.
     PrivateKeyJwt,

@@ -1,4 +1,4 @@
-//! The NamespaceAllowances, found by the namespace they can concern.
+//! The allowances, found by the namespace they can concern.
 //!
 //! Flows in: allowances. Flows out: those a namespace has to be held against, and the namespaces a change concerns. Most
 //! name one namespace by its label; only the others are held against every namespace.

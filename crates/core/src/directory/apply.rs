@@ -80,13 +80,15 @@ impl Update {
                 draft.view.object = namespace;
                 draft.bounds = true;
             }
-            Change::Allowance(name, allowance) => match self.next.allowances.set(&name, allowance) {
-                Concerned::These(names) => names.iter().for_each(|name| self.draft(name).bounds = true),
-                Concerned::All => {
-                    let names: Vec<_> = self.next.namespaces.iter().map(|(name, _)| name.clone()).collect();
-                    names.iter().for_each(|name| self.draft(name).bounds = true);
+            Change::Allowance(name, allowance) => {
+                let concerned = match self.next.allowances.set(&name, allowance) {
+                    Concerned::These(names) => names,
+                    Concerned::All => self.next.namespaces.iter().map(|(name, _)| name.clone()).collect(),
+                };
+                for name in concerned {
+                    self.draft(&name).bounds = true;
                 }
-            },
+            }
             Change::Ring(name, ring) => {
                 let rings = Arc::make_mut(&mut self.next.rings);
                 match ring {

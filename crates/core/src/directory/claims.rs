@@ -51,7 +51,8 @@ impl<C: Ord + Clone> ExactClaims<C> {
         claims.iter().find(|claim| claim.claimant != *claimant).map(|claim| claim.rank.object.clone())
     }
 
-    /// Sets (or, without a rank, withdraws) a claim; adds to `moved` the others whose claim changed hands.
+    /// Sets (or, without a rank, withdraws) a claim; adds to `moved` the others whose claim changed
+    /// hands, or who may have another rival now.
     pub(crate) fn set(
         &mut self,
         mode: Conflicts,
@@ -68,7 +69,7 @@ impl<C: Ord + Clone> ExactClaims<C> {
         let contested = claims.len() > 1;
         for (index, claim) in claims.iter_mut().enumerate() {
             let held = mode.settles(index == 0, contested);
-            if claim.claimant != *claimant && claim.held != held {
+            if claim.claimant != *claimant && !(claim.held && held) {
                 moved.insert(claim.claimant.clone());
             }
             claim.held = held;

@@ -72,12 +72,12 @@ impl AudienceView {
         self.scopes.iter()
     }
 
-    fn granted(&self, owner: &Namespace, asker: &Asker<'_>, asked: &ScopeSet) -> ScopeSet {
+    fn granted(&self, owner: &Namespace, asker: &Asker<'_>, wanted: &ScopeSet) -> ScopeSet {
         let theirs: Vec<_> = self.grants.iter().filter(|grant| grant.to.iter().any(|to| asker.is(to, owner))).collect();
         let may_have = |scope: &&ScopeName| {
             self.defines(scope) && theirs.iter().any(|grant| grant.scopes.contains(scope.as_str()))
         };
-        asked.iter().filter(may_have).cloned().collect()
+        wanted.iter().filter(may_have).cloned().collect()
     }
 }
 

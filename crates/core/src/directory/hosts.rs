@@ -105,6 +105,9 @@ impl HostClaims {
                 turns.insert((rank.clone(), key.clone(), namespace.clone()));
             }
             self.meeting(&key, namespace, &mut |turn, _| {
+                if mode == Conflicts::Error {
+                    moved.insert(turn.2.clone()); // It may have another rival now.
+                }
                 turns.insert(turn);
             });
             self.write(&key, namespace, rank);
@@ -246,16 +249,16 @@ mod tests {
     }
 
     /// What is held by the definition: each claim, from the oldest, unless it meets one already held.
-    fn by_definition(made: &[Made], mode: Conflicts) -> Vec<Made> {
+    fn by_definition(all: &[Made], mode: Conflicts) -> Vec<Made> {
         let meets = |a: &Made, b: &Made| {
             let host = |made: &Made| made.0.parse::<HostPattern>().expect("a host");
             let prefix = |made: &Made| Pattern::prefix(&made.1).expect("a prefix");
             a.2 != b.2 && host(a).overlaps(&host(b)) && prefix(a).overlaps(&prefix(b))
         };
         if mode == Conflicts::Error {
-            return made.iter().filter(|a| !made.iter().any(|b| meets(a, b))).cloned().collect();
+            return all.iter().filter(|a| !all.iter().any(|b| meets(a, b))).cloned().collect();
         }
-        let mut sorted = made.to_vec();
+        let mut sorted = all.to_vec();
         sorted.sort_by_key(|made| rank(made.2, made.3));
         let mut held: Vec<Made> = Vec::new();
         for claim in sorted {

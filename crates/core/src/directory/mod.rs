@@ -26,7 +26,6 @@ use crate::names::{IssuerName, KeyId, Namespace, ObjectName, ObjectRef, Uid};
 use crate::policy::{PolicySet, Selector, Source};
 use crate::timings::Timings;
 
-mod affected;
 mod allowances;
 mod apply;
 mod claims;
@@ -35,6 +34,8 @@ mod grants;
 mod hosts;
 mod map;
 pub mod reason;
+#[cfg(test)]
+pub(crate) mod tests;
 mod view;
 
 pub use clients::ClientView;

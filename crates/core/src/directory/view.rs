@@ -11,7 +11,7 @@ use crate::directory::claims::{ExactClaims, Rank};
 use crate::directory::hosts::HostKey;
 use crate::directory::map::Ordered;
 use crate::directory::{AudienceView, ClientView, NamespaceObject, PolicyObject, Settings, reason};
-use crate::names::{Audience, Namespace, ObjectName};
+use crate::names::{Audience, Namespace, ObjectName, ScopeName};
 use crate::policy::{Accepted, Compiled, HostPattern, Pattern, PolicySet, Problem, Protection, Target, compile};
 use crate::scope::ScopeSet;
 
@@ -253,7 +253,7 @@ fn dangling(object: &PolicyObject, audience: &AudienceView) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut check = |element: String, scopes: &ScopeSet| {
         let unknown: BTreeSet<_> =
-            scopes.iter().filter(|scope| !audience.defines(scope)).map(|scope| scope.as_str()).collect();
+            scopes.iter().filter(|scope| !audience.defines(scope)).map(ScopeName::as_str).collect();
         if !unknown.is_empty() {
             let names = unknown.into_iter().collect::<Vec<_>>().join(", ");
             let message =

@@ -1,0 +1,6 @@
+//! What api.md says of bounds, merging, conflicts and grants, sentence by sentence; the properties of any Directory.
+
+mod clients;
+pub(crate) mod fixtures;
+mod policies;
+mod properties;
