@@ -3,16 +3,26 @@
 //! Flows in: the watches of `objects`, each object converted once into core's values. Flows out: `Live<Snapshot>`, read by
 //! every role without a lock. A part that did not change keeps its pointer.
 
+mod build;
+mod feed;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use countersign_core::client_secret::{Record, RecordKey, VerifyingKeys};
-use countersign_core::directory::Directory;
+use countersign_core::directory::{Directory, Settings};
 use countersign_core::keyring::Keyring;
 use countersign_core::names::{KeyId, ObjectName, ObjectRef};
 use countersign_core::revocation::Revoked;
 use countersign_core::token::KeySet;
+
+pub use feed::{Feed, Role, Sources};
+pub use table::Refused;
 
 /// Everything one decision needs.
 #[derive(Clone, Debug)]
@@ -35,8 +45,24 @@ pub struct Snapshot {
     pub record_key: Option<Arc<RecordKey>>,
 }
 
+impl Snapshot {
+    /// What is known before anything is: nothing, so nothing is granted and no token is good.
+    pub fn empty(settings: Arc<Settings>) -> Self {
+        Self {
+            directory: Arc::new(Directory::empty(settings)),
+            keys: Arc::default(),
+            rings: Arc::default(),
+            revoked: Arc::default(),
+            client_secret_keys: Arc::default(),
+            private_keys: Arc::default(),
+            records: Arc::default(),
+            record_key: None,
+        }
+    }
+}
+
 /// A private half, PKCS#8 DER. `Debug` shows nothing of it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PrivateKey(Arc<zeroize::Zeroizing<Vec<u8>>>);
 
 impl PrivateKey {
