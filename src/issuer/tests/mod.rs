@@ -5,4 +5,5 @@ mod documents;
 mod grants;
 mod introspection;
 mod keys;
+mod sockets;
 mod world;

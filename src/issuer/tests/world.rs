@@ -91,10 +91,11 @@ impl Sink for TestSink {
 impl World {
     /// `shop.checkout`, `shop.orders` (confidential) and `shop.app` (public) beside the policy; `web.frontend` elsewhere.
     pub(super) fn new() -> Self {
-        Self::with_timings(Timings::default())
+        Self::with_body(BodyLimits::default())
     }
 
-    pub(super) fn with_timings(timings: Timings) -> Self {
+    pub(super) fn with_body(body: BodyLimits) -> Self {
+        let timings = Timings::default();
         let clock = Clock::fixed(at(0));
         let contact = Contact::never();
         contact.touch(clock.now());
@@ -117,7 +118,7 @@ impl World {
                 issuer_name: IssuerName::new("default").unwrap(),
                 issuer_url: ISSUER.to_owned(),
                 timings,
-                body: BodyLimits::default(),
+                body,
             },
             snapshot: live.clone(),
             signers,
