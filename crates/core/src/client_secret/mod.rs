@@ -11,6 +11,8 @@ mod accept;
 mod reference;
 mod rotation;
 mod signer;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use accept::{Accepted, Refusal, accept};

@@ -27,7 +27,8 @@ pub struct TooWeak;
 pub fn check_strength(value: &str) -> Result<(), TooWeak> {
     let fits = (LEAST_CHARACTERS..=MOST_BYTES).contains(&value.len());
     let visible = value.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if fits && visible && estimated_bits(value.as_bytes()) >= f64::from(LEAST_BITS) { Ok(()) } else { Err(TooWeak) }
+    let strong = fits && visible && estimated_bits(value.as_bytes()) >= f64::from(LEAST_BITS);
+    strong.then_some(()).ok_or(TooWeak)
 }
 
 fn estimated_bits(value: &[u8]) -> f64 {
@@ -49,7 +50,8 @@ fn bits_per_character(value: &[u8]) -> f64 {
     let digits = value.iter().any(u8::is_ascii_digit);
     let lower = value.iter().any(u8::is_ascii_lowercase);
     let upper = value.iter().any(u8::is_ascii_uppercase);
-    if !digits && !(lower && upper) {
+    let mixed = digits || (lower && upper);
+    if !mixed {
         // Letters of one case and separators: words, at the two bits or so a letter of a text has.
         return 2.3;
     }
@@ -62,15 +64,16 @@ fn surprising(value: &[u8]) -> usize {
     let mut seen = BTreeSet::new();
     let fives = value.windows(5);
     let new = fives.filter(|five| {
-        let steps: BTreeSet<i16> = five.windows(2).filter_map(|pair| Some(step(pair.first()?, pair.last()?))).collect();
+        let steps: BTreeSet<i16> =
+            five.windows(2).filter_map(|pair| Some(step(*pair.first()?, *pair.last()?))).collect();
         let run = steps.len() == 1 && steps.first().is_some_and(|step| step.abs() <= 1);
         seen.insert(*five) && !run
     });
     new.count() + 4
 }
 
-fn step(from: &u8, to: &u8) -> i16 {
-    i16::from(*to) - i16::from(*from)
+fn step(from: u8, to: u8) -> i16 {
+    i16::from(to) - i16::from(from)
 }
 
 /// The random key of the records, made once. `Debug` leaves it out.

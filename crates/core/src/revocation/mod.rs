@@ -8,6 +8,8 @@ mod entry;
 mod epoch;
 mod shard;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use entry::{Entry, Revocation};

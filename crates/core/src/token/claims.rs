@@ -76,6 +76,7 @@ pub struct Claims<'a> {
     pub private: &'a Map<String, Value>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn as_text<S: serde::Serializer>(scope: &&ScopeSet, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(scope)
 }

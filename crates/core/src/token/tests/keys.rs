@@ -98,7 +98,7 @@ fn order_minus(s: &[u8]) -> [u8; 32] {
     for index in (0..32).rev() {
         let difference = i16::from(ORDER[index]) - i16::from(s[index]) - borrow;
         borrow = i16::from(difference < 0);
-        result[index] = difference.rem_euclid(256) as u8;
+        result[index] = u8::try_from(difference.rem_euclid(256)).expect("a byte");
     }
     result
 }

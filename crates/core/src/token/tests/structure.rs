@@ -73,11 +73,11 @@ fn jwt_10_any_second_spelling_of_the_base64_is_refused() {
         format!("{header}.{claims}.{signature} "),
         format!(" {header}.{claims}.{signature}"),
         format!("{header}.{claims}\n.{signature}"),
-        format!("{header}.{claims}.{}\r\n", signature),
+        format!("{header}.{claims}.{signature}\r\n"),
         format!("{header}.{claims}.{}", last(&signature)),
         format!("{header}.{claims}.+/{}", &signature[2..]),
         format!("{header}.{claims}.{}", signature.replace(['-', '_'], "+")) + "+",
-        format!("{header}.{claims}.{}\u{0}", signature),
+        format!("{header}.{claims}.{signature}\u{0}"),
         format!("{header}.{claims}.é{}", &signature[2..]),
     ] {
         let refused = verify_now(&bad);

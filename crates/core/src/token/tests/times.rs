@@ -39,7 +39,7 @@ fn a_token_of_a_key_from_more_generous_times_is_good_to_its_end() {
     let text = es256.token(&es256.header(), &with("exp", json!(NOW + 7200)));
     let now = Timestamp::from_second(NOW).expect("a time");
     assert!(verify(&text, &keys, ISSUER, now, &Timings::default()).is_ok());
-    let short = Timings { max_access_token_lifetime: Duration::from_secs(60), ..Timings::default() };
+    let short = Timings { max_access_token_lifetime: Duration::from_mins(1), ..Timings::default() };
     assert!(verify(&text, &keys, ISSUER, now, &short).is_ok());
 }
 

@@ -1,0 +1,4 @@
+//! Signed values and their lives.
+
+mod rotation;
+mod values;
