@@ -152,7 +152,7 @@ impl World {
             None => push("another leader reads", &|world| world.stale = Some(Read(self.stored.clone()))),
             // Its write fails against a newer one; against what it read it is the leader's, or a crash before it.
             Some(Read(read)) => {
-                push("the deposed leader's effects take place", &|world| world.act(read.as_ref(), true))
+                push("the deposed leader's effects take place", &|world| world.act(read.as_ref(), true));
             }
         }
         if !self.revoked && self.now == 4 {
