@@ -44,7 +44,7 @@ const MODULES: [Module; 13] = [
     Module {
         place: "crates/api/src",
         may_use: &["*", "countersign_core"],
-        never: &["kube::Client", "kube::Api", "kube::client", "kube::runtime", "kube::api"],
+        never: &["kube::Client", "kube::Api", "kube::client", "kube::runtime", "kube::api::Api"],
     },
     Module { place: "src/runtime", may_use: &[], never: &KUBERNETES },
     Module { place: "src/objects", may_use: &["runtime", "countersign_api", "countersign_core"], never: &[] },
