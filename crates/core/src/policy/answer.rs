@@ -135,6 +135,8 @@ pub enum Reason {
     ConditionBroken,
     /// The rule allows nobody.
     NothingAllowed,
+    /// The request comes from no proxy that may say what the original request was.
+    UntrustedProxy,
     /// This replica does not know its policies and keys yet.
     NotReady,
 }
@@ -181,7 +183,8 @@ impl Refusal {
         Self::bad_request(Reason::Request(ambiguity))
     }
 
-    pub(super) fn bad_request(reason: Reason) -> Self {
+    /// 400.
+    pub fn bad_request(reason: Reason) -> Self {
         Self { status: Status::BadRequest, error: Some(BearerError::InvalidRequest), scope: None, reason }
     }
 
@@ -266,6 +269,60 @@ impl BearerError {
 }
 
 impl Reason {
+    /// Every name there is, for metrics whose labels must come from a closed set.
+    pub const NAMES: [&str; 50] = [
+        "Public",
+        "Preflight",
+        "Authenticated",
+        "Scoped",
+        "AmbiguousMethod",
+        "MethodOverride",
+        "AmbiguousHost",
+        "HostMismatch",
+        "TargetTooLong",
+        "PathNotAbsolute",
+        "PathCharacter",
+        "PathEscape",
+        "PathSegment",
+        "AmbiguousQuery",
+        "AmbiguousHeader",
+        "AmbiguousCredential",
+        "NoCredential",
+        "TooLong",
+        "Malformed",
+        "BadHeader",
+        "WrongType",
+        "UnsupportedHeader",
+        "WrongAlgorithm",
+        "UnknownKey",
+        "KeyRetired",
+        "KeyRevoked",
+        "BadSignature",
+        "BadClaims",
+        "MissingClaim",
+        "WrongIssuer",
+        "WrongAudience",
+        "Expired",
+        "NotYetValid",
+        "LivesTooLong",
+        "OldEpoch",
+        "Revoked",
+        "NoKeys",
+        "NoPolicyNamed",
+        "NoSuchPolicy",
+        "NotOfPolicy",
+        "NoRule",
+        "NoRuleForMethod",
+        "AmbiguousRule",
+        "RuleNotUnderstood",
+        "InsufficientScope",
+        "ConditionFalse",
+        "ConditionBroken",
+        "NothingAllowed",
+        "UntrustedProxy",
+        "NotReady",
+    ];
+
     /// A stable name, for metrics, logs and people.
     pub fn name(self) -> &'static str {
         match self {
@@ -288,6 +345,7 @@ impl Reason {
             Self::ConditionFalse => "ConditionFalse",
             Self::ConditionBroken => "ConditionBroken",
             Self::NothingAllowed => "NothingAllowed",
+            Self::UntrustedProxy => "UntrustedProxy",
             Self::NotReady => "NotReady",
         }
     }

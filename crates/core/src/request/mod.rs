@@ -13,7 +13,7 @@ pub(crate) use host::{is_host_name, split_port};
 pub use path::{MAX_TARGET, read_path};
 
 /// The header lines of a request, however the front end keeps them.
-pub trait Headers {
+pub trait Headers: Sync {
     /// Calls `each` with every name, in any case, and value, in order. A name comes once for each of its lines.
     fn visit<'a>(&'a self, each: &mut dyn FnMut(&'a str, &'a [u8]));
 }
@@ -207,6 +207,7 @@ impl<'a> Seen<'a> {
             10 if is(name, ":authority") => self.same_host(parts, value),
             7 if is(name, ":method") && value != parts.method.as_bytes() => self.refuse(Ambiguity::Method),
             5 if is(name, ":path") && value != parts.target.as_bytes() => self.refuse(Ambiguity::PathCharacter),
+            10 if is(name, "connection") && nominates(value) => self.refuse(Ambiguity::Header),
             6 if is(name, "origin") => self.origin = true,
             29 if is(name, "access-control-request-method") => self.requested_method = true,
             13 | 17 | 22 if is_method_override(name) && !value.eq_ignore_ascii_case(parts.method.as_bytes()) => {
@@ -247,6 +248,26 @@ impl<'a> Seen<'a> {
 
 fn is(name: &str, expected: &str) -> bool {
     name.eq_ignore_ascii_case(expected)
+}
+
+/// Whether `Connection` asks a proxy to drop a header that says who calls (RFC 9110 section 7.6.1).
+fn nominates(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|option| {
+        let option = option.trim_ascii();
+        is_identity_header(option)
+            || option.eq_ignore_ascii_case(b"authorization")
+            || option.eq_ignore_ascii_case(b"host")
+    })
+}
+
+/// Whether a header is one of `x-countersign-*`, in any spelling some backend takes for it.
+pub fn is_identity_header(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-countersign-";
+    let same = |(byte, expected): (&u8, &u8)| match expected {
+        b'-' => b"-_.".contains(byte),
+        expected => byte.eq_ignore_ascii_case(expected),
+    };
+    name.len() >= PREFIX.len() && name.iter().zip(PREFIX).all(same)
 }
 
 fn is_method_override(name: &str) -> bool {

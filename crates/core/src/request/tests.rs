@@ -99,3 +99,11 @@ fn a_connect_without_a_path_is_refused() {
         assert_eq!(refusal_of(&parts, &[]), Some(Ambiguity::PathNotAbsolute));
     }
 }
+
+#[test]
+fn a_connection_header_must_not_have_identity_dropped() {
+    for value in ["x-countersign-subject", "close, X_Countersign.Client", "authorization", "keep-alive,host"] {
+        assert_eq!(refusal_of(&ORDERS, &[("connection", value)]), Some(Ambiguity::Header), "{value}");
+    }
+    assert_eq!(refusal_of(&ORDERS, &[("connection", "keep-alive, x-other")]), None);
+}
