@@ -9,3 +9,4 @@ pub mod issuer;
 pub mod objects;
 pub mod runtime;
 pub mod snapshot;
+pub mod verifier;

@@ -1,0 +1,132 @@
+//! What the verifier counts: handles taken once, so that a request looks nothing up by label.
+//!
+//! Flows in: one call per verdict. Flows out: `/metrics`; docs/reference/verifier-metrics.md says what each means.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use countersign_core::policy::{Reason, Status};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::runtime::metrics::Metrics;
+
+/// How a proxy asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// gRPC ext_authz.
+    Grpc,
+    /// HTTP ext_authz.
+    Http,
+    /// Traefik, Caddy.
+    ForwardAuth,
+    /// nginx.
+    AuthRequest,
+}
+
+const WIRES: [Wire; 4] = [Wire::Grpc, Wire::Http, Wire::ForwardAuth, Wire::AuthRequest];
+const OUTCOMES: [&str; 5] = ["allow", "bad_request", "unauthorized", "forbidden", "unavailable"];
+/// Denials that are logged, a second.
+const LOGGED: u32 = 100;
+
+type Labelled = Family<[(&'static str, &'static str); 2], Counter>;
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    verdicts: [[Counter; OUTCOMES.len()]; WIRES.len()],
+    reasons: HashMap<&'static str, Counter>,
+    other: Counter,
+    policy_not_enforced: Counter,
+    rule_would_allow: Counter,
+    rule_would_deny: Counter,
+    pub(super) cache_hits: Counter,
+    pub(super) cache_misses: Counter,
+    pub(super) key_waits: Counter,
+    second: AtomicI64,
+    logged: AtomicU32,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "ext_authz_grpc",
+            Self::Http => "ext_authz_http",
+            Self::ForwardAuth => "forward_auth",
+            Self::AuthRequest => "auth_request",
+        }
+    }
+}
+
+// === impl Counters ===
+
+impl Counters {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let verdicts = Labelled::default();
+        metrics.register("verifier_verdicts", "Verdicts by wire and outcome", verdicts.clone());
+        let verdict =
+            |wire: Wire, outcome| verdicts.get_or_create_owned(&[("wire", wire.name()), ("outcome", outcome)]);
+        let reasons = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        metrics.register("verifier_reasons", "Verdicts by reason", reasons.clone());
+        let reason = |name| reasons.get_or_create_owned(&[("reason", name)]);
+        let [rule_would_allow, rule_would_deny] = metrics.counters(
+            "verifier_shadow_rules",
+            "What Shadow rules would have answered",
+            "outcome",
+            ["would_allow", "would_deny"],
+        );
+        let [cache_hits, cache_misses] =
+            metrics.counters("verifier_token_cache", "Look-ups of verified tokens", "outcome", ["hit", "miss"]);
+        Self {
+            verdicts: WIRES.map(|wire| OUTCOMES.map(|outcome| verdict(wire, outcome))),
+            reasons: Reason::NAMES.iter().map(|name| (*name, reason(name))).collect(),
+            other: reason("Other"),
+            policy_not_enforced: metrics
+                .counter("verifier_not_enforced", "Refusals let pass because the policy is in Shadow mode"),
+            rule_would_allow,
+            rule_would_deny,
+            cache_hits,
+            cache_misses,
+            key_waits: metrics.counter("verifier_key_waits", "Requests that waited for a key not yet known"),
+            second: AtomicI64::new(0),
+            logged: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts an answer and the reason for it.
+    pub(super) fn verdict(&self, wire: Wire, refused: Option<Status>, reason: Reason) {
+        let outcome = match refused {
+            None => 0,
+            Some(Status::BadRequest) => 1,
+            Some(Status::Unauthorized) => 2,
+            Some(Status::Forbidden) => 3,
+            Some(Status::Unavailable) => 4,
+        };
+        let row = WIRES.iter().position(|known| *known == wire).and_then(|at| self.verdicts.get(at));
+        if let Some(counter) = row.and_then(|row| row.get(outcome)) {
+            counter.inc();
+        }
+        self.reasons.get(reason.name()).unwrap_or(&self.other).inc();
+    }
+
+    pub(super) fn not_enforced(&self) {
+        self.policy_not_enforced.inc();
+    }
+
+    pub(super) fn shadow_rule(&self, refused: bool) {
+        if refused {
+            self.rule_would_deny.inc()
+        } else {
+            self.rule_would_allow.inc()
+        };
+    }
+
+    /// Whether a denial may be logged: the first hundred of each second.
+    pub(super) fn may_log(&self, now_seconds: i64) -> bool {
+        if self.second.swap(now_seconds, Ordering::Relaxed) != now_seconds {
+            self.logged.store(0, Ordering::Relaxed);
+        }
+        self.logged.fetch_add(1, Ordering::Relaxed) < LOGGED
+    }
+}
