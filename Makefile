@@ -4,6 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 TOOLS := .cache/tools
 CARGO ?= cargo
+# The pinned compiler may be there under the name `stable`: then nothing has to be fetched.
+PINNED := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+export RUSTUP_TOOLCHAIN := $(shell ! rustup toolchain list 2>/dev/null | grep -q '^$(PINNED)' \
+  && rustc +stable --version 2>/dev/null | grep -q ' $(PINNED) ' && echo stable || echo $(PINNED))
 
 .PHONY: help
 help: ## list the verbs

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::objects::events::Event;
+use crate::objects::lease::Leadership;
 use crate::objects::{Error, Key, Object, Objects, Preconditions};
 
 /// Says whether this process leads at this moment.
@@ -54,6 +55,12 @@ impl Gate {
     }
 }
 
+impl From<Leadership> for Gate {
+    fn from(leadership: Leadership) -> Self {
+        Self::new(move || leadership.is_leader_now())
+    }
+}
+
 impl Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Gate(open: {})", self.is_open())
@@ -74,6 +81,11 @@ impl WriteError {
 impl Writer {
     pub fn new(objects: &Objects, gate: Gate, manager: &str) -> Self {
         Self { objects: objects.managed_by(manager), gate }
+    }
+
+    /// Whether a write would be let through at this moment; for writes that go another way.
+    pub fn may_write(&self) -> bool {
+        self.gate.is_open()
     }
 
     /// The object, or `None` where there is none.

@@ -13,8 +13,13 @@
 
 pub mod conditions;
 pub mod leader;
+pub mod oauth_client;
 pub mod pace;
 pub mod queue;
+pub mod replicas;
+pub mod secret_signer;
+pub mod start;
+mod table;
 
 use std::convert::Infallible;
 use std::fmt::{Debug, Display};

@@ -106,17 +106,19 @@ pub struct Selection {
     pub namespace: Reach,
     /// Labels the objects carry with these values.
     pub labels: Vec<(String, String)>,
+    /// Labels the objects do not carry, whatever the value.
+    pub without: Vec<String>,
 }
 
 impl Selection {
     /// Every object of the kind.
     pub fn all() -> Self {
-        Self { namespace: Reach::All, labels: Vec::new() }
+        Self { namespace: Reach::All, labels: Vec::new(), without: Vec::new() }
     }
 
     /// Those of one namespace.
     pub fn namespace(namespace: &str) -> Self {
-        Self { namespace: Reach::One(namespace.to_owned()), labels: Vec::new() }
+        Self { namespace: Reach::One(namespace.to_owned()), labels: Vec::new(), without: Vec::new() }
     }
 
     /// Only those that carry this label, too.
@@ -126,9 +128,17 @@ impl Selection {
         self
     }
 
+    /// Only those that do not carry this label.
+    #[must_use]
+    pub fn unlabelled(mut self, name: &str) -> Self {
+        self.without.push(name.to_owned());
+        self
+    }
+
     fn selector(&self) -> Option<String> {
-        (!self.labels.is_empty())
-            .then(|| self.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","))
+        let with = self.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let terms: Vec<_> = with.chain(self.without.iter().map(|name| format!("!{name}"))).collect();
+        (!terms.is_empty()).then(|| terms.join(","))
     }
 
     fn covers(&self, meta: &ObjectMeta) -> bool {
@@ -137,7 +147,9 @@ impl Selection {
             Reach::One(namespace) => meta.namespace.as_deref() == Some(namespace),
         };
         let labels = meta.labels.as_ref();
-        reached && self.labels.iter().all(|(name, value)| labels.and_then(|l| l.get(name)) == Some(value))
+        reached
+            && self.labels.iter().all(|(name, value)| labels.and_then(|l| l.get(name)) == Some(value))
+            && !self.without.iter().any(|name| labels.is_some_and(|l| l.contains_key(name)))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::names::{IssuerName, KeyId, Namespace, ObjectName, ObjectRef, Uid};
 use crate::policy::{PolicySet, Selector, Source};
 use crate::timings::Timings;
 
+mod affected;
 mod allowances;
 mod apply;
 mod claims;

@@ -1,0 +1,134 @@
+//! Carries a plan out, up to status.
+//!
+//! ```text
+//! revocations ─► record of a value not ours ─► Secret ─► Secret of a former name
+//! ```
+//! In this order, so that a stop after any of them leaves less access than planned, never more, and the next look goes on.
+//! Flows in: a plan, the key that signs. Flows out: writes, each on the version it was decided on, and Events about the
+//! Secret.
+
+use std::sync::Arc;
+
+use countersign_core::client::Client;
+use countersign_core::names::{ClientId, ObjectRef};
+use countersign_core::revocation::Entry;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::OAuthClients;
+use super::credentials::{How, RecordChange, SecretChange, Value};
+use super::plan::{Observed, Plan};
+use crate::controller::{During, Failure};
+use crate::objects::events::{Event, Severity};
+use crate::objects::{Class, Key, Preconditions};
+
+const WRITE: &str = "write the client's Secret";
+
+impl OAuthClients {
+    pub(super) async fn execute(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
+        let client = &observed.view.object;
+        for (audience, epoch) in &plan.revoke {
+            let entry = Entry::client(client.uid.clone(), audience.clone(), *epoch, now, &self.timings);
+            self.revoke(entry).await?;
+        }
+        let Some(id) = &client.client_id else { return Ok(()) };
+        self.record(&client.object, id, &plan.record).await?;
+        self.write_secret(observed, plan, id, now).await?;
+        if let Some(former) = &plan.remove {
+            self.remove_secret(former).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn revoke(&self, entry: Entry) -> Result<(), Failure> {
+        if !self.writer.may_write() {
+            return Err(crate::controller::WriteError::NotLeader).during("revoke a client's tokens");
+        }
+        self.sink.revoke(entry).await.map_err(|source| Failure {
+            class: Class::Transient,
+            category: "revocation",
+            action: "revoke a client's tokens",
+            source: Box::new(source),
+        })
+    }
+
+    async fn record(&self, client: &ObjectRef, id: &ClientId, change: &RecordChange) -> Result<(), Failure> {
+        let existing = self.world().record(client);
+        match change {
+            RecordChange::Keep => Ok(()),
+            RecordChange::Set { value, until } => {
+                self.records.set(client, id, value, *until, existing.as_deref()).await
+            }
+            RecordChange::Remove => self.records.remove(existing.as_deref()).await,
+        }
+    }
+
+    async fn write_secret(
+        &self,
+        observed: &Observed,
+        plan: &Plan,
+        id: &ClientId,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let SecretChange::Write { how, base, value } = &plan.secret else { return Ok(()) };
+        let wanted = observed.wanted(&self.connection);
+        let (Some(wanted), Ok(spec)) = (wanted, &observed.view.object.spec) else { return Ok(()) };
+        let text = match value {
+            Value::Keep(text) => text.clone(),
+            Value::Sign { version, issued_at } => self.signer.sign(id, *version, *issued_at).await?,
+        };
+        let mut secret = wanted.build(base.as_deref(), &text);
+        let written = match how {
+            How::Create => self.writer.create(&secret).await.during(WRITE)?,
+            How::Update => self.writer.replace(&secret).await.during(WRITE)?,
+            How::Recreate => {
+                if let Some(base) = base {
+                    self.remove_secret(base).await?;
+                }
+                secret.metadata.resource_version = None;
+                secret.metadata.uid = None;
+                secret.metadata.creation_timestamp = None;
+                self.writer.create(&secret).await.during(WRITE)?
+            }
+        };
+        if let Some(base) = base {
+            self.world().wrote_secret(base, written);
+        }
+        self.tell(observed, plan, spec, now).await;
+        Ok(())
+    }
+
+    async fn remove_secret(&self, secret: &Arc<Secret>) -> Result<(), Failure> {
+        let exactly = Preconditions::exactly(&secret.metadata);
+        let removed = self.writer.delete::<Secret>(&Key::of(&secret.metadata), &exactly).await;
+        removed.map(drop).during("remove a client's Secret")
+    }
+
+    /// One Event for each value written, naming whoever made it necessary.
+    async fn tell(&self, observed: &Observed, plan: &Plan, spec: &Client, now: Timestamp) {
+        let name = spec.secret().map_or("", |settings| settings.name.as_str());
+        let signed = matches!(plan.secret, SecretChange::Write { value: Value::Sign { .. }, .. });
+        let (severity, reason, note) = if plan.heals {
+            let writer = observed.secret.as_deref().and_then(last_writer);
+            let by = writer.clone().unwrap_or_else(|| "someone".to_owned());
+            self.heal(&observed.view.object.object, writer, now);
+            let did = if observed.secret.is_some() { "changed" } else { "deleted" };
+            let value = if signed { " with a fresh value" } else { "" };
+            (Severity::Warning, "SecretRestored", format!("{by} {did} Secret {name}; it was put back{value}"))
+        } else if !signed {
+            return;
+        } else if observed.secret.is_some() {
+            (Severity::Normal, "SecretRotated", format!("Secret {name} holds a new value"))
+        } else {
+            (Severity::Normal, "SecretCreated", format!("Secret {name} holds the credentials"))
+        };
+        self.writer.event(Event::about(&*observed.object, severity, reason, note)).await;
+    }
+}
+
+/// Who wrote the Secret last, by the managedFields of an object read directly.
+fn last_writer(secret: &Secret) -> Option<String> {
+    let newest = secret.managed_fields().iter().max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    newest.manager.clone()
+}

@@ -1,0 +1,233 @@
+//! OAuthClients: each gets its Secret, its status and, when access is taken away, its revocations.
+//!
+//! ```text
+//! world (watches) ─┐
+//! snapshot ────────┼─► observe ─► plan (pure) ─► execute ─► report
+//! replicas ────────┘                 credentials, epochs, findings
+//! ```
+//! Flows in: which client to look at. Flows out: writes where something differs. A client that went is cleaned up after
+//! when it is seen to go; what was missed while no controller ran is found by its owner record.
+
+mod credentials;
+mod epochs;
+mod execute;
+mod fights;
+mod findings;
+mod gone;
+mod observe;
+mod plan;
+mod records;
+mod report;
+mod secret;
+mod world;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_api::OAuthClient;
+use countersign_core::names::ObjectRef;
+use countersign_core::revocation::Sink;
+use countersign_core::timings::Timings;
+use futures::StreamExt;
+use futures::stream::select_all;
+use jiff::Timestamp;
+
+use self::credentials::{CREDENTIALS_READY, SecretChange};
+use self::fights::Heals;
+use self::observe::in_namespace;
+use self::plan::{Installation, Observed, Plan, plan};
+use self::records::Records;
+pub use self::secret::Connection;
+use self::world::{Seen, There, World};
+use super::conditions::Finding;
+use super::replicas::Replicas;
+use super::secret_signer::SecretSigner;
+use super::{Failure, Kind, Pace, Queue, Writer};
+use crate::objects::layout::{Layout, PART, Part};
+use crate::objects::{Class, Objects, Selection};
+use crate::runtime::clock::Clock;
+use crate::runtime::live::Live;
+use crate::runtime::supervisor::Shutdown;
+use crate::snapshot::Snapshot;
+
+/// How soon to look again while the first listings are awaited.
+const NOT_SYNCED: Duration = Duration::from_millis(200);
+
+/// What this kind works with.
+pub struct Parts {
+    pub writer: Writer,
+    pub layout: Layout,
+    pub clock: Clock,
+    pub timings: Timings,
+    pub snapshot: Live<Snapshot>,
+    pub sink: Arc<dyn Sink>,
+    pub connection: Connection,
+    pub signer: Arc<SecretSigner>,
+    pub replicas: Replicas,
+    pub pace: Pace,
+}
+
+/// The kind.
+pub struct OAuthClients {
+    writer: Writer,
+    layout: Layout,
+    clock: Clock,
+    timings: Timings,
+    snapshot: Live<Snapshot>,
+    sink: Arc<dyn Sink>,
+    connection: Connection,
+    signer: Arc<SecretSigner>,
+    replicas: Replicas,
+    pace: Pace,
+    records: Records,
+    world: Mutex<World>,
+    heals: Mutex<HashMap<ObjectRef, Heals>>,
+}
+
+impl OAuthClients {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { writer, layout, clock, timings, snapshot, sink, connection, signer, replicas, pace } = parts;
+        let records = Records { writer: writer.clone(), layout: layout.clone(), key: Mutex::default() };
+        let world = Mutex::new(World::new(layout.clone()));
+        let heals = Mutex::default();
+        Self {
+            writer,
+            layout,
+            clock,
+            timings,
+            snapshot,
+            sink,
+            connection,
+            signer,
+            replicas,
+            pace,
+            records,
+            world,
+            heals,
+        }
+    }
+
+    /// Follows the store and the Directory, offering each client something may have changed for.
+    pub async fn follow(
+        self: Arc<Self>,
+        objects: Objects,
+        queue: Queue<ObjectRef>,
+        shutdown: Shutdown,
+    ) -> Result<(), Infallible> {
+        let secrets = self.layout.select_user_secrets().unlabelled(PART);
+        let mut seen = select_all([
+            objects.watch(Selection::all()).map(Seen::Client).boxed(),
+            objects.watch(secrets).map(Seen::Secret).boxed(),
+            objects.watch(self.layout.select(Part::ReferenceRecord)).map(Seen::Record).boxed(),
+        ]);
+        let mut changes = self.snapshot.subscribe();
+        let mut before = self.snapshot.load_full();
+        while !shutdown.is_requested() {
+            let affected = tokio::select! {
+                Some(seen) = seen.next() => self.world().see(seen),
+                () = changes.changed() => self.affected(&mut before),
+                () = shutdown.requested() => break,
+            };
+            affected.into_iter().for_each(|client| queue.offer(client));
+        }
+        Ok(())
+    }
+
+    fn affected(&self, before: &mut Arc<Snapshot>) -> Vec<ObjectRef> {
+        let now = self.snapshot.load_full();
+        let before = std::mem::replace(before, Arc::clone(&now));
+        let everyone = before.client_secret_keys.active() != now.client_secret_keys.active()
+            || !before.rings.keys().eq(now.rings.keys());
+        if everyone {
+            return now.directory.clients().map(|client| client.object.object.clone()).collect();
+        }
+        now.directory.affected_clients(&before.directory)
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heals(&self, client: &ObjectRef) -> Heals {
+        self.heals.lock().unwrap_or_else(PoisonError::into_inner).get(client).cloned().unwrap_or_default()
+    }
+
+    /// Notes that a Secret was put back, and forgets old fights.
+    fn heal(&self, client: &ObjectRef, writer: Option<String>, now: Timestamp) {
+        let mut heals = self.heals.lock().unwrap_or_else(PoisonError::into_inner);
+        heals.retain(|_, heals| !heals.is_over(now));
+        heals.entry(client.clone()).or_default().note(writer, now);
+    }
+
+    async fn tend(
+        &self,
+        key: &ObjectRef,
+        object: Arc<OAuthClient>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Failure> {
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        let snapshot = self.snapshot.load_full();
+        let Some(observed) = self.observe(key, object, &snapshot, now).await? else { return Ok(None) };
+        let (observed, mut plan) = self.decide(key, observed, &snapshot, now).await?;
+        let done = self.execute(&observed, &plan, now).await;
+        if let Err(failure) = &done {
+            if failure.class != Class::User {
+                return done.map(|()| None);
+            }
+            let message = format!("the API server refuses to let the Secret be written: {}", failure.source);
+            let finding = Finding::fails(CREDENTIALS_READY, "WriteRefused", message);
+            plan.report.unwritten(observed.object.status.as_ref(), finding);
+        }
+        let later = if plan.silent { None } else { self.report(&observed.object, &plan.report, now).await? };
+        done.map(|()| plan.wake_at.into_iter().chain(later).min())
+    }
+
+    /// What is decided on a watched Secret is decided again on a fresh one before anything is written: the watch may lag,
+    /// and does not say who wrote last.
+    async fn decide(
+        &self,
+        key: &ObjectRef,
+        mut observed: Observed,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(Observed, Plan), Failure> {
+        let installation = Installation {
+            issuer: self.layout.issuer_name(),
+            connection: &self.connection,
+            timings: &self.timings,
+            keys: &snapshot.client_secret_keys,
+        };
+        let first = plan(&installation, &observed, now);
+        let SecretChange::Write { base: Some(_), .. } = &first.secret else { return Ok((observed, first)) };
+        let Some(settings) = observed.settings() else { return Ok((observed, first)) };
+        observed.secret = self.read(&in_namespace(key, settings.name.as_str())).await?;
+        let again = plan(&installation, &observed, now);
+        Ok((observed, again))
+    }
+}
+
+impl Kind for OAuthClients {
+    type Key = ObjectRef;
+    const NAME: &'static str = "oauth_client";
+
+    async fn reconcile(&self, key: &ObjectRef) -> Result<Option<Timestamp>, Failure> {
+        let now = self.clock.now();
+        let (there, synced) = {
+            let world = self.world();
+            (world.there(key), world.is_synced())
+        };
+        if !synced {
+            return Ok(now.checked_add(NOT_SYNCED).ok());
+        }
+        self.bury(key, &there, now).await?;
+        match there {
+            There::Client(object) => self.tend(key, object, now).await,
+            There::Malformed => Ok(None),
+            There::Nothing => self.sweep(key, now).await,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Puts together what a decision about one client rests on.
+//!
+//! Flows in: the object, the snapshot, the Secrets and records this kind watches; a Secret that does not carry our label,
+//! or is about to be written, is read afresh. Flows out: [`Observed`]. Nothing is written here.
+
+use std::sync::Arc;
+
+use countersign_api::OAuthClient;
+use countersign_api::metadata;
+use countersign_core::client::SecretMode;
+use countersign_core::directory::ClientView;
+use countersign_core::names::{ObjectName, ObjectRef};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+
+use super::OAuthClients;
+use super::credentials::Kept;
+use super::plan::Observed;
+use super::records;
+use crate::controller::{During, Failure};
+use crate::objects::Key;
+use crate::snapshot::Snapshot;
+
+impl OAuthClients {
+    /// `None` while the Directory does not yet have this version of the object; it will say so.
+    pub(super) async fn observe(
+        &self,
+        key: &ObjectRef,
+        object: Arc<OAuthClient>,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Option<Observed>, Failure> {
+        let Some(view) = view_of(key, &object, snapshot) else { return Ok(None) };
+        let grants = snapshot.directory.grants(&view);
+        let granted = grants.granted.into_iter().map(|access| (access.audience, access.scopes)).collect();
+        let refused = grants.refused.into_iter().map(|no| (no.audience, no.scope.to_string(), no.reason)).collect();
+        let settings = view.accepted().and_then(|client| client.secret());
+        let secret_key = settings.map(|settings| in_namespace(key, settings.name.as_str()));
+        let watched = settings.is_some_and(|settings| settings.mode != SecretMode::Reference);
+        let (known, former, kept_record) = {
+            let world = self.world();
+            let known = secret_key.as_ref().filter(|_| watched).and_then(|key| world.secret(key));
+            (known, former(key, &object, &world), world.record(key))
+        };
+        let secret = match (known, &secret_key) {
+            (None, Some(secret_key)) => self.read(secret_key).await?,
+            (known, _) => known,
+        };
+        let status = object.status.as_ref();
+        let newest = status.and_then(|status| status.secret.as_ref()?.issued_at).unwrap_or(now);
+        let uid = &view.object.uid;
+        let signing_key = view.accepted().map(|client| &client.tokens.signing_key);
+        Ok(Some(Observed {
+            granted,
+            refused,
+            refused_count: grants.refused_count,
+            signing_key_exists: signing_key.is_none_or(|name| exists(name, snapshot)),
+            known_epoch: snapshot.revoked.epoch_of(uid),
+            record: self.layout.owner_record(key),
+            secret,
+            former,
+            // A malformed time asks for nothing; a restore of an old manifest must not either.
+            rotate_at: metadata::rotate_at(&object.metadata).ok().flatten(),
+            usage: self.replicas.usage(uid, newest, now),
+            heals: self.heals(key),
+            kept_record: kept_record.map(|record| Kept { until: records::until(&record) }),
+            view,
+            object,
+        }))
+    }
+
+    /// The Secret as it is at this moment, managedFields and all.
+    pub(super) async fn read(&self, key: &Key) -> Result<Option<Arc<Secret>>, Failure> {
+        let secret = self.writer.get::<Secret>(key).await.during("read the client's Secret")?;
+        Ok(secret.map(Arc::new))
+    }
+}
+
+fn view_of(key: &ObjectRef, object: &OAuthClient, snapshot: &Snapshot) -> Option<Arc<ClientView>> {
+    let view = snapshot.directory.client_of(key)?;
+    let same = object.metadata.generation.unwrap_or_default() == view.object.generation
+        && object.metadata.uid.as_deref() == Some(view.object.uid.as_str())
+        && metadata::is_paused(&object.metadata) == view.object.paused;
+    same.then(|| Arc::clone(view))
+}
+
+/// The Secret under the name status says, where the spec says another.
+fn former(key: &ObjectRef, object: &OAuthClient, world: &super::world::World) -> Option<Arc<Secret>> {
+    let name = object.status.as_ref()?.secret.as_ref()?.name.as_deref()?;
+    world.secret(&in_namespace(key, name))
+}
+
+/// `default` is made by the controller itself.
+fn exists(name: &ObjectName, snapshot: &Snapshot) -> bool {
+    name.as_str() == "default" || snapshot.rings.contains_key(name)
+}
+
+pub(super) fn in_namespace(key: &ObjectRef, name: &str) -> Key {
+    Key::namespaced(key.namespace.as_str(), name)
+}

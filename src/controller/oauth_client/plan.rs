@@ -1,0 +1,234 @@
+//! What a client needs: the whole decision, without a clock, a random number or a call.
+//!
+//! ```text
+//! spec, status, Directory, Secret, record, reports ──► epochs ───────► revocations, written first
+//!                                                 ├──► credentials ──► record, Secret
+//!                                                 └──► findings ─────► status, written last
+//! ```
+//!
+//! Flows in: [`Observed`]. Flows out: [`Plan`]. A crash between two of its writes is harmless: the next look decides the
+//! same from what is there.
+
+use std::sync::Arc;
+
+use countersign_api::oauthclient::{Refused, SecretStatus};
+use countersign_api::{OAuthClient, OAuthClientStatus};
+use countersign_core::client::{DeletionPolicy, SecretSettings};
+use countersign_core::client_secret::{SecretState, Usage, VerifyingKeys};
+use countersign_core::directory::ClientView;
+use countersign_core::names::{Audience, IssuerName};
+use countersign_core::revocation::EpochMemory;
+use countersign_core::scope::ScopeSet;
+use countersign_core::timings::Timings;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+
+use super::credentials::{self, Credentials, Kept, RecordChange, SecretChange, Seen};
+use super::epochs::{self, Grants};
+use super::fights::Heals;
+use super::findings::{self, Standing};
+use super::secret::{Connection, Owner, Wanted, owner};
+use crate::controller::conditions::{self, Finding};
+
+/// What does not differ from client to client.
+pub(super) struct Installation<'a> {
+    pub(super) issuer: &'a IssuerName,
+    pub(super) connection: &'a Connection,
+    pub(super) timings: &'a Timings,
+    pub(super) keys: &'a VerifyingKeys,
+}
+
+/// Everything a decision rests on.
+pub(super) struct Observed {
+    /// As it lies in the store.
+    pub(super) object: Arc<OAuthClient>,
+    /// As the Directory holds it: the same generation.
+    pub(super) view: Arc<ClientView>,
+    pub(super) granted: Grants,
+    pub(super) refused: Vec<(Audience, String, &'static str)>,
+    pub(super) refused_count: usize,
+    pub(super) signing_key_exists: bool,
+    /// The epoch the revocations know.
+    pub(super) known_epoch: u64,
+    /// The owner record.
+    pub(super) record: String,
+    /// The Secret under the name the spec says.
+    pub(super) secret: Option<Arc<Secret>>,
+    /// The Secret under the name status says.
+    pub(super) former: Option<Arc<Secret>>,
+    pub(super) rotate_at: Option<Timestamp>,
+    pub(super) usage: Usage,
+    pub(super) heals: Heals,
+    /// The record of a value that is not ours.
+    pub(super) kept_record: Option<Kept>,
+}
+
+impl Observed {
+    /// What an accepted client says of its Secret, if it has one.
+    pub(super) fn settings(&self) -> Option<&SecretSettings> {
+        self.view.accepted().and_then(|client| client.secret())
+    }
+
+    /// What its Secret should be like.
+    pub(super) fn wanted<'a>(&'a self, connection: &'a Connection) -> Option<Wanted<'a>> {
+        let client = &self.view.object;
+        Some(Wanted {
+            object: &client.object,
+            record: &self.record,
+            client_id: client.client_id.as_ref()?,
+            settings: self.settings()?,
+            connection,
+            retain: self.view.accepted()?.deletion_policy == DeletionPolicy::Retain,
+        })
+    }
+}
+
+/// What to do, in this order.
+pub(super) struct Plan {
+    /// Epochs to revoke: for one audience or all, and the lowest epoch still good.
+    pub(super) revoke: Vec<(Option<Audience>, u64)>,
+    pub(super) record: RecordChange,
+    pub(super) secret: SecretChange,
+    /// Somebody undid what we wrote.
+    pub(super) heals: bool,
+    /// A Secret under a former name.
+    pub(super) remove: Option<Arc<Secret>>,
+    pub(super) report: Report,
+    /// Whether status may be written: not while paused, unless something is revoked.
+    pub(super) silent: bool,
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+/// What status is to say.
+pub(super) struct Report {
+    client_id: Option<String>,
+    generation: Option<i64>,
+    findings: Vec<Finding>,
+    memory: EpochMemory,
+    refused: Vec<Refused>,
+    grants: Option<String>,
+    secret: Option<SecretStatus>,
+}
+
+/// Decides.
+pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Timestamp) -> Plan {
+    let old = observed.object.status.clone().unwrap_or_default();
+    let client = &observed.view.object;
+    let accepted = observed.view.accepted();
+    let epochs = epochs::decide(&old, client.spec.as_ref().ok(), &observed.granted, observed.known_epoch);
+    let credentials = observed.settings().map(|settings| credentials(installation, observed, settings, &old, now));
+    let secret = match (&credentials, observed.settings()) {
+        (Some(credentials), Some(settings)) => Some(SecretStatus::new(settings.name.as_str(), &credentials.state)),
+        _ => old.secret.clone(),
+    };
+    let remove = credentials.as_ref().and_then(|credentials| former(observed, credentials));
+    let standing = standing(observed, credentials.as_ref());
+    let report = Report {
+        client_id: client.client_id.as_ref().map(ToString::to_string),
+        generation: observed.object.metadata.generation,
+        findings: findings::all(&standing),
+        grants: accepted.map(|_| standing.summary(observed.granted.values().map(ScopeSet::len).sum())),
+        refused: observed.refused.iter().map(written_refused).collect(),
+        memory: epochs.memory,
+        secret,
+    };
+    let silent = client.paused && epochs.entries.is_empty();
+    let (record, secret, heals, wake_at) = match credentials {
+        Some(Credentials { record, change, heals, wake_at, .. }) => (record, change, heals, wake_at),
+        None => (RecordChange::Keep, SecretChange::Keep, false, None),
+    };
+    Plan { revoke: epochs.entries, record, secret, heals, remove, report, silent, wake_at }
+}
+
+fn standing<'a>(observed: &'a Observed, credentials: Option<&Credentials>) -> Standing<'a> {
+    let accepted = observed.view.accepted();
+    let signing_key = accepted.map(|client| client.tokens.signing_key.as_str());
+    Standing {
+        problems: &observed.view.problems,
+        asks: accepted.is_some_and(|client| !client.access.is_empty()),
+        granted: !observed.granted.is_empty(),
+        refused: &observed.refused,
+        refused_count: observed.refused_count,
+        signing_key: signing_key.filter(|_| !observed.signing_key_exists),
+        credentials: credentials.map(|credentials| credentials.finding.clone()),
+    }
+}
+
+fn credentials(
+    installation: &Installation<'_>,
+    observed: &Observed,
+    settings: &SecretSettings,
+    old: &OAuthClientStatus,
+    now: Timestamp,
+) -> Credentials {
+    let state = old.secret.as_ref().map(SecretState::from).unwrap_or_default();
+    if let Some(problem) = &observed.view.secret_conflict {
+        return credentials::not_tried(problem.reason, &problem.message, state);
+    }
+    let Some(wanted) = observed.wanted(installation.connection) else {
+        return credentials::not_tried("NotAccepted", "the client is not accepted", state);
+    };
+    let written = old
+        .secret
+        .as_ref()
+        .is_some_and(|secret| secret.issued_at.is_some() && secret.name.as_deref() == Some(settings.name.as_str()));
+    let seen = Seen {
+        wanted: &wanted,
+        issuer: installation.issuer,
+        timings: installation.timings,
+        keys: installation.keys,
+        secret: observed.secret.as_ref(),
+        created_at: observed.view.object.created_at,
+        state,
+        was_written: written && old.observed_generation == observed.object.metadata.generation,
+        rotate_at: observed.rotate_at,
+        paused: observed.view.object.paused,
+        usage: observed.usage,
+        heals: &observed.heals,
+        kept_record: observed.kept_record,
+    };
+    credentials::decide(&seen, now)
+}
+
+/// The Secret under a name the client no longer uses, once it has its new one.
+fn former(observed: &Observed, credentials: &Credentials) -> Option<Arc<Secret>> {
+    let (client, settings) = (observed.view.accepted()?, observed.settings()?);
+    let former = observed.former.as_ref()?;
+    let kept = client.deletion_policy == DeletionPolicy::Retain || observed.view.object.paused;
+    let ours = owner(former, &observed.record) == Owner::Us;
+    let other = former.metadata.name.as_deref() != Some(settings.name.as_str());
+    (ours && other && !kept && credentials.finding.is_true()).then(|| Arc::clone(former))
+}
+
+fn written_refused((audience, scope, reason): &(Audience, String, &'static str)) -> Refused {
+    Refused {
+        audience: audience.to_string(),
+        scope: scope.clone(),
+        reason: (*reason).to_owned(),
+        message: Some(findings::refusal(reason).to_owned()),
+    }
+}
+
+impl Report {
+    /// The status to write, given the one that is there: equal to it when there is nothing new to say.
+    pub(super) fn status(&self, old: &OAuthClientStatus, now: Timestamp) -> OAuthClientStatus {
+        let Self { client_id, generation, findings, memory, refused, grants, secret } = self;
+        let mut status = OAuthClientStatus {
+            client_id: client_id.clone(),
+            observed_generation: *generation,
+            conditions: conditions::merge(&old.conditions, findings, *generation, now),
+            grants: grants.clone(),
+            refused: refused.clone(),
+            secret: secret.clone(),
+            ..OAuthClientStatus::default()
+        };
+        epochs::remember(memory, &mut status);
+        status
+    }
+
+    /// The same, had the Secret not been written: what status said of it stays.
+    pub(super) fn unwritten(&mut self, old: Option<&OAuthClientStatus>, finding: Finding) {
+        self.secret = old.and_then(|old| old.secret.clone());
+        findings::replace_credentials(&mut self.findings, finding);
+    }
+}

@@ -1,0 +1,77 @@
+//! Says in status and Events how a client stands.
+//!
+//! Flows in: a plan that was carried out, or why it was not. Flows out: a status write where something differs from what
+//! is there, paced, and an Event for each condition that turned.
+
+use countersign_api::{OAuthClient, OAuthClientStatus};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::OAuthClients;
+use super::credentials::CREDENTIALS_READY;
+use super::findings::{ACCEPTED, FULLY_GRANTED, READY, RESOLVED_REFS};
+use super::plan::Report;
+use crate::controller::conditions::{find, turned};
+use crate::controller::{During, Failure, Urgency};
+use crate::objects::events::{Event, Severity};
+
+impl OAuthClients {
+    /// Writes status if it differs; says when to come back if it may not be written yet.
+    pub(super) async fn report(
+        &self,
+        object: &OAuthClient,
+        report: &Report,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let old = object.status.clone().unwrap_or_default();
+        let new = report.status(&old, now);
+        if object.status.as_ref() == Some(&new) {
+            return Ok(None);
+        }
+        let urgency = if turned(&old.conditions, &new.conditions, READY) { Urgency::Ready } else { Urgency::Report };
+        if let Err(later) = self.pace.ask(urgency, now) {
+            return Ok(Some(later));
+        }
+        let changed = OAuthClient { status: Some(new.clone()), ..object.clone() };
+        let written = self.writer.replace_status(&changed).await.during("write the client's status")?;
+        self.world().wrote_client(object, written);
+        for event in events(object, &old, &new) {
+            self.writer.event(event).await;
+        }
+        Ok(None)
+    }
+}
+
+/// What deserves an Event: `Ready` whichever way it turned, the others when they turn bad or say something new.
+fn events(object: &OAuthClient, old: &OAuthClientStatus, new: &OAuthClientStatus) -> Vec<Event> {
+    let turned = |kind: &&str| turned(&old.conditions, &new.conditions, kind);
+    let kinds = [ACCEPTED, RESOLVED_REFS, CREDENTIALS_READY, FULLY_GRANTED, READY];
+    let mut events: Vec<_> = kinds
+        .into_iter()
+        .filter(turned)
+        .filter_map(|kind| find(&new.conditions, kind))
+        .filter_map(|condition| event(object, condition))
+        .collect();
+    if new.epoch > old.epoch && old.epoch.is_some() {
+        let note =
+            "tokens issued before this are refused from now on, for what was suspended, withdrawn or compromised";
+        events.push(Event::about(object, Severity::Normal, "TokensRevoked", note));
+    }
+    events
+}
+
+fn event(object: &OAuthClient, condition: &Condition) -> Option<Event> {
+    // `Ready` repeats the reason of the condition it rests on, which has an Event of its own.
+    let (severity, reason) = match (condition.type_.as_str(), condition.status.as_str(), condition.reason.as_str()) {
+        (READY, "True", _) => (Severity::Normal, "Ready"),
+        (READY, ..) | (_, "Unknown", _) => return None,
+        (ACCEPTED, "False", _) => (Severity::Warning, "NotAccepted"),
+        (RESOLVED_REFS, "False", _) => (Severity::Warning, "UnresolvedRefs"),
+        (FULLY_GRANTED, "False", _) => (Severity::Warning, "NotFullyGranted"),
+        (CREDENTIALS_READY, "False", _) => (Severity::Warning, "CredentialsNotReady"),
+        (CREDENTIALS_READY, "True", "OldValueInUse") => (Severity::Warning, "OldValueInUse"),
+        _ => return None,
+    };
+    let note = format!("{}: {}", condition.reason, condition.message);
+    Some(Event::about(object, severity, reason, note))
+}

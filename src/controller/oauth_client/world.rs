@@ -1,0 +1,161 @@
+//! What the clients' kind sees of the store.
+//!
+//! Flows in: watches of OAuthClients, of the Secrets written for them, and of the records of values that are not ours.
+//! Flows out: the newest of each, the clients that went and have not been cleaned up after, and which client to look at.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use countersign_api::OAuthClient;
+use countersign_core::names::ObjectRef;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use crate::controller::table::{Step, Table};
+use crate::objects::layout::Layout;
+use crate::objects::{Change, Key};
+
+/// A change of one of the watches.
+pub(super) enum Seen {
+    Client(Change<OAuthClient>),
+    Secret(Change<Secret>),
+    Record(Change<Secret>),
+}
+
+/// What is there under a client's name.
+pub(super) enum There {
+    Client(Arc<OAuthClient>),
+    /// Nobody can tell what it wants: it is left as it is.
+    Malformed,
+    Nothing,
+}
+
+pub(super) struct World {
+    layout: Layout,
+    clients: Table<OAuthClient>,
+    secrets: Table<Secret>,
+    records: Table<Secret>,
+    /// Which Secrets carry whose owner record.
+    owned: HashMap<ObjectRef, BTreeSet<Key>>,
+    gone: HashMap<ObjectRef, Vec<Arc<OAuthClient>>>,
+}
+
+impl World {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            clients: Table::default(),
+            secrets: Table::default(),
+            records: Table::default(),
+            owned: HashMap::new(),
+            gone: HashMap::new(),
+        }
+    }
+
+    /// Takes in a change; tells which clients to look at.
+    pub(super) fn see(&mut self, seen: Seen) -> Vec<ObjectRef> {
+        match seen {
+            Seen::Client(change) => {
+                let steps = self.clients.apply(change);
+                steps.into_iter().filter_map(|step| self.see_client(step)).collect()
+            }
+            Seen::Secret(change) => {
+                let steps = self.secrets.apply(change);
+                steps.into_iter().flat_map(|step| self.see_secret(&step)).collect()
+            }
+            Seen::Record(change) => {
+                let steps = self.records.apply(change);
+                let owner = |step: Step<Secret>| self.layout.owner(&step.new.or(step.old)?.metadata);
+                steps.into_iter().filter_map(owner).collect()
+            }
+        }
+    }
+
+    fn see_client(&mut self, step: Step<OAuthClient>) -> Option<ObjectRef> {
+        let Step { key, old, new, malformed } = step;
+        if let Some(malformed) = malformed {
+            tracing::warn!(client = %key, error = malformed.error, "this OAuthClient cannot be read and is left as it is");
+            return None;
+        }
+        let object = key.object_ref().ok()?;
+        let ours = |client: &&Arc<OAuthClient>| client.spec.issuer == self.layout.issuer_name().as_str();
+        let (old, new) = (old.filter(|old| ours(&old)), new.filter(|new| ours(&new)));
+        if let Some(old) = old.as_ref().filter(|old| new.as_ref().is_none_or(|new| new.uid() != old.uid())) {
+            self.gone.entry(object.clone()).or_default().push(Arc::clone(old));
+        }
+        (old.is_some() || new.is_some()).then_some(object)
+    }
+
+    fn see_secret(&mut self, step: &Step<Secret>) -> Vec<ObjectRef> {
+        let owner = |secret: &Option<Arc<Secret>>| {
+            let meta = &secret.as_ref()?.metadata;
+            // A copy in another namespace names an owner it does not have.
+            self.layout.owner(meta).filter(|owner| meta.namespace.as_deref() == Some(owner.namespace.as_str()))
+        };
+        let (old, new) = (owner(&step.old), owner(&step.new));
+        if let Some(old) = &old {
+            let left = self.owned.get_mut(old).is_some_and(|keys| keys.remove(&step.key) && keys.is_empty());
+            if left {
+                self.owned.remove(old);
+            }
+        }
+        if let Some(new) = &new {
+            self.owned.entry(new.clone()).or_default().insert(step.key.clone());
+        }
+        [old, new].into_iter().flatten().collect()
+    }
+
+    /// Whether everything has been listed once.
+    pub(super) fn is_synced(&self) -> bool {
+        self.clients.is_synced() && self.secrets.is_synced() && self.records.is_synced()
+    }
+
+    pub(super) fn there(&self, object: &ObjectRef) -> There {
+        let key = Key::from(object);
+        match self.clients.get(&key) {
+            Some(client) if client.spec.issuer == self.layout.issuer_name().as_str() => {
+                There::Client(Arc::clone(client))
+            }
+            None if self.clients.is_malformed(&key) => There::Malformed,
+            _ => There::Nothing,
+        }
+    }
+
+    /// The Secret, if it carries our label.
+    pub(super) fn secret(&self, key: &Key) -> Option<Arc<Secret>> {
+        self.secrets.get(key).cloned()
+    }
+
+    /// The Secrets that carry the client's owner record.
+    pub(super) fn owned(&self, object: &ObjectRef) -> Vec<Arc<Secret>> {
+        let keys = self.owned.get(object).into_iter().flatten();
+        keys.filter_map(|key| self.secrets.get(key).cloned()).collect()
+    }
+
+    /// The record of a client's value that is not ours.
+    pub(super) fn record(&self, object: &ObjectRef) -> Option<Arc<Secret>> {
+        self.records.get(&self.layout.reference_record(object)).cloned()
+    }
+
+    /// The clients of this name that went and have not been cleaned up after.
+    pub(super) fn gone(&self, object: &ObjectRef) -> Vec<Arc<OAuthClient>> {
+        self.gone.get(object).cloned().unwrap_or_default()
+    }
+
+    /// They have been.
+    pub(super) fn buried(&mut self, object: &ObjectRef, client: &Arc<OAuthClient>) {
+        let Some(gone) = self.gone.get_mut(object) else { return };
+        gone.retain(|other| !Arc::ptr_eq(other, client));
+        if gone.is_empty() {
+            self.gone.remove(object);
+        }
+    }
+
+    pub(super) fn wrote_client(&mut self, base: &OAuthClient, new: OAuthClient) {
+        self.clients.wrote(base, Arc::new(new));
+    }
+
+    pub(super) fn wrote_secret(&mut self, base: &Secret, new: Secret) {
+        self.secrets.wrote(base, Arc::new(new));
+    }
+}

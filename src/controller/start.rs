@@ -1,0 +1,102 @@
+//! Puts the kinds together and hands their tasks to the supervisor.
+//!
+//! Flows in: the store, the snapshot, who leads, what the flags say. Flows out: running loops. The revocations writer, the
+//! elector and the feed of the snapshot are the caller's: other roles in the same process share them.
+
+use std::sync::Arc;
+
+use countersign_core::revocation::Sink;
+use countersign_core::timings::Timings;
+
+use super::oauth_client::{Connection, OAuthClients, Parts};
+use super::replicas::Replicas;
+use super::secret_signer::{SIGNER, SecretSigner};
+use super::{Gate, Kind, Loop, LoopMetrics, Pace, Queue, Writer};
+use crate::objects::Objects;
+use crate::objects::layout::Layout;
+use crate::runtime::clock::Clock;
+use crate::runtime::live::Live;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::supervisor::Supervisor;
+use crate::snapshot::Snapshot;
+
+/// What a controller runs on.
+pub struct Settings {
+    pub objects: Objects,
+    pub layout: Layout,
+    pub clock: Clock,
+    pub timings: Timings,
+    pub snapshot: Live<Snapshot>,
+    pub gate: Gate,
+    /// Where revocations go; its writer is this process's alone.
+    pub sink: Arc<dyn Sink>,
+    /// What the Secrets say about the issuer.
+    pub connection: Connection,
+}
+
+/// What all kinds share.
+struct Shared<'a> {
+    supervisor: &'a mut Supervisor,
+    settings: &'a Settings,
+    metrics: LoopMetrics,
+}
+
+impl Shared<'_> {
+    fn writer(&self, kind: &str) -> Writer {
+        Writer::new(&self.settings.objects, self.settings.gate.clone(), &format!("countersign/{kind}"))
+    }
+
+    fn run<K: Kind>(&mut self, name: &'static str, kind: Arc<K>, queue: Queue<K::Key>) {
+        let Settings { gate, clock, .. } = self.settings;
+        let each = Loop { kind, queue, gate: gate.clone(), clock: clock.clone(), metrics: self.metrics.clone() };
+        let shutdown = self.supervisor.shutdown();
+        self.supervisor.spawn(name, each.run(shutdown));
+    }
+}
+
+/// Starts every kind.
+pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings) {
+    let mut shared = Shared { supervisor, settings, metrics: LoopMetrics::register(metrics) };
+    let replicas = replicas(&mut shared);
+    let pace = Pace::default();
+    let signer = secret_signer(&mut shared);
+    oauth_clients(&mut shared, signer, replicas, pace);
+}
+
+fn replicas(shared: &mut Shared<'_>) -> Replicas {
+    let Settings { objects, layout, clock, timings, .. } = shared.settings;
+    let replicas = Replicas::new(*timings);
+    let with = (layout.clone(), shared.writer("replicas"), clock.clone());
+    let shutdown = shared.supervisor.shutdown();
+    shared.supervisor.spawn("replicas", replicas.clone().follow(objects.clone(), with, || {}, shutdown));
+    replicas
+}
+
+fn secret_signer(shared: &mut Shared<'_>) -> Arc<SecretSigner> {
+    let Settings { layout, clock, .. } = shared.settings;
+    let signer = Arc::new(SecretSigner::new(shared.writer("client-secret-signer"), layout.clone(), clock.clone()));
+    let queue = Queue::default();
+    queue.offer(SIGNER);
+    shared.run("client-secret-signer", Arc::clone(&signer), queue);
+    signer
+}
+
+fn oauth_clients(shared: &mut Shared<'_>, signer: Arc<SecretSigner>, replicas: Replicas, pace: Pace) {
+    let settings = shared.settings;
+    let kind = Arc::new(OAuthClients::new(Parts {
+        writer: shared.writer("oauth-client"),
+        layout: settings.layout.clone(),
+        clock: settings.clock.clone(),
+        timings: settings.timings,
+        snapshot: settings.snapshot.clone(),
+        sink: Arc::clone(&settings.sink),
+        connection: settings.connection.clone(),
+        signer,
+        replicas,
+        pace,
+    }));
+    let queue = Queue::default();
+    let follow = Arc::clone(&kind).follow(settings.objects.clone(), queue.clone(), shared.supervisor.shutdown());
+    shared.supervisor.spawn("oauth-clients-watch", follow);
+    shared.run("oauth-clients", kind, queue);
+}
