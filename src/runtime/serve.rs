@@ -39,8 +39,11 @@ pub struct Peer {
 pub struct Limits {
     /// Connections at a time; more wait in the kernel's queue.
     pub connections: usize,
-    /// For the TLS handshake, for the first request, and for each HTTP/1 request's headers.
+    /// From a connection's beginning to its TLS handshake, and from there to its first request.
     pub header_read_timeout: Duration,
+    /// From an answer over HTTP/1 to the headers of the next request. Longer than proxies keep connections, so that they
+    /// close them and no request meets a close of ours.
+    pub idle: Duration,
     /// Header lines of a request.
     pub headers: usize,
     /// Bytes of a request's line and headers.
@@ -77,6 +80,7 @@ impl Default for Limits {
         Self {
             connections: 8192,
             header_read_timeout: Duration::from_secs(10),
+            idle: Duration::from_mins(2),
             headers: 100,
             header_bytes: 64 * 1024,
             streams: 1024,
@@ -139,12 +143,12 @@ impl Port {
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
-        let Limits { header_read_timeout, headers, header_bytes, streams, .. } = self.limits;
+        let Limits { idle, headers, header_bytes, streams, .. } = self.limits;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(header_read_timeout)
+            .header_read_timeout(idle)
             .max_headers(headers)
             .max_buf_size(header_bytes.max(8192));
         builder
@@ -219,7 +223,7 @@ where
         let outcome = loop {
             tokio::select! {
                 outcome = connection.as_mut() => break outcome,
-                // hyper's own timeout starts once the protocol is known, which a silent client never lets happen.
+                // hyper's own timeout is `idle`, and starts once the protocol is known: a silent client never lets it.
                 () = first_request.as_mut(), if waiting => {
                     if !spoke.load(Ordering::Relaxed) {
                         return;

@@ -89,6 +89,21 @@ async fn silent_and_slow_clients_are_closed() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_closed_later() {
+    let limits = Limits {
+        header_read_timeout: Duration::from_millis(50),
+        idle: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let server = start(limits).await;
+    let begun = Instant::now();
+    let request = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na";
+    let (answer, closed) = say(server.address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && closed, "{answer}");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
 async fn shutdown_answers_what_is_in_hand_and_accepts_nothing_more() {
     let server = start(Limits::default()).await;
     let request = b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";

@@ -77,6 +77,12 @@ fn key_bytes_are_not_shown() {
 #[derive(Debug, Default)]
 struct Witness(Mutex<Option<CertificateDer<'static>>>);
 
+impl Witness {
+    fn note(&self, certificate: &CertificateDer<'_>) {
+        *self.0.lock().unwrap() = Some(certificate.clone().into_owned());
+    }
+}
+
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
         &self,
@@ -86,7 +92,7 @@ impl ServerCertVerifier for Witness {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.0.lock().unwrap() = Some(certificate.clone().into_owned());
+        self.note(certificate);
         Ok(ServerCertVerified::assertion())
     }
 
