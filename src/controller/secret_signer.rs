@@ -102,12 +102,11 @@ impl SecretSigner {
             source: Box::new(source),
         })?;
         let data = Some([(KEYRING_DATA.to_owned(), text)].into());
-        let written = match existing {
-            Some(map) => self.writer.replace(&ConfigMap { data, ..map }).await,
-            None => {
-                let metadata = self.layout.meta(&self.layout.client_secret_keyring(), Part::ClientSecretKeyring);
-                self.writer.create(&ConfigMap { metadata, data, ..ConfigMap::default() }).await
-            }
+        let written = if let Some(map) = existing {
+            self.writer.replace(&ConfigMap { data, ..map }).await
+        } else {
+            let metadata = self.layout.meta(&self.layout.client_secret_keyring(), Part::ClientSecretKeyring);
+            self.writer.create(&ConfigMap { metadata, data, ..ConfigMap::default() }).await
         };
         written.map(drop).during(ACTION)
     }

@@ -98,6 +98,14 @@ impl<K: Object> Table<K> {
         }
     }
 
+    /// Notes that we deleted `base`; not if the watch has another version by now.
+    pub(crate) fn deleted(&mut self, base: &K) {
+        let key = Key::of(base.meta());
+        if self.get(&key).is_some_and(|known| known.resource_version() == base.resource_version()) {
+            self.rows.remove(&key);
+        }
+    }
+
     /// Whether the object is there but cannot be read.
     pub(crate) fn is_malformed(&self, key: &Key) -> bool {
         self.malformed.contains(key)
@@ -141,6 +149,15 @@ mod tests {
         table.apply(Change::Apply(map("a", "4")));
         table.wrote(&map("a", "3"), Arc::new(map("a", "5")));
         assert_eq!(version(&table, "a").as_deref(), Some("4"), "the watch was past it");
+    }
+
+    #[test]
+    fn what_we_deleted_is_gone_before_the_watch_says_so() {
+        let mut table = Table::default();
+        table.apply(Change::Reset(vec![map("a", "1"), map("b", "2")]));
+        table.deleted(&map("a", "1"));
+        table.deleted(&map("b", "1"));
+        assert_eq!((version(&table, "a"), version(&table, "b").as_deref()), (None, Some("2")));
     }
 
     #[test]

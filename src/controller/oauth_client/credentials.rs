@@ -138,7 +138,7 @@ fn managed(seen: &Seen<'_>, found: Found, now: Timestamp) -> Credentials {
         let message = "the key that signs client secrets is not there yet";
         return waiting(
             seen,
-            Finding::fails(CREDENTIALS_READY, "NoSigner", message),
+            &Finding::fails(CREDENTIALS_READY, "NoSigner", message),
             Some(now + Duration::from_secs(1)),
         );
     };
@@ -204,8 +204,8 @@ fn change(seen: &Seen<'_>, step: &SecretStep) -> SecretChange {
 fn is_heal(change: &SecretChange, found: Found, step: &SecretStep, seen: &Seen<'_>) -> bool {
     match (change, found) {
         (SecretChange::Keep, _) | (_, Found::Foreign) => false,
-        (SecretChange::Write { .. }, Found::Absent | Found::Damaged) => true,
-        (SecretChange::Write { value: Value::Keep(_), .. }, _) => true,
+        (SecretChange::Write { value: Value::Keep(_), .. }, _)
+        | (SecretChange::Write { .. }, Found::Absent | Found::Damaged) => true,
         // A value older than the newest came back.
         (SecretChange::Write { .. }, Found::Ours { issued_at, .. }) => {
             step.write.is_some() && seen.state.issued_at.is_some_and(|newest| issued_at < newest)
@@ -239,16 +239,14 @@ fn finding(seen: &Seen<'_>, change: &SecretChange, step: &SecretStep) -> Finding
 /// The record of the value that was taken over, while it is good.
 fn record(seen: &Seen<'_>, step: &SecretStep, now: Timestamp) -> RecordChange {
     let foreign = seen.secret.and_then(|secret| entry(secret, &seen.wanted.settings.keys.client_secret));
+    let adopting = seen.wanted.settings.mode == SecretMode::Adopt;
     match step.write.and_then(|write| write.keep_foreign_until).zip(foreign) {
-        // A value that could be guessed is not kept good, and needs no word: the new one is there.
         Some((until, value)) if values::check_strength(value).is_ok() => {
             RecordChange::Set { value: value.to_owned(), until: Some(until) }
         }
-        Some(_) => RecordChange::Remove,
-        None if seen.wanted.settings.mode == SecretMode::Adopt && kept_until(seen).is_some_and(|until| until > now) => {
-            RecordChange::Keep
-        }
-        None => RecordChange::Remove,
+        None if adopting && kept_until(seen).is_some_and(|until| until > now) => RecordChange::Keep,
+        // The end has come; or the value could be guessed and is not kept good: the new one is there.
+        _ => RecordChange::Remove,
     }
 }
 
@@ -258,7 +256,7 @@ fn not_owned(seen: &Seen<'_>, now: Timestamp) -> Credentials {
         "Secret {name} is not this client's and is left alone: choose another secret.name, delete that Secret, or, to have \
          it taken over, use mode Adopt and annotate it {CLIENT}={client}"
     );
-    waiting(seen, Finding::fails(CREDENTIALS_READY, SECRET_NOT_OWNED, message), Some(now + POLL))
+    waiting(seen, &Finding::fails(CREDENTIALS_READY, SECRET_NOT_OWNED, message), Some(now + POLL))
 }
 
 fn contested(seen: &Seen<'_>, until: Timestamp) -> Credentials {
@@ -267,11 +265,11 @@ fn contested(seen: &Seen<'_>, until: Timestamp) -> Credentials {
     let message = format!(
         "{by} keeps deleting or changing Secret {name}: have it leave the Secret alone; it is put back less and less often"
     );
-    waiting(seen, Finding::fails(CREDENTIALS_READY, SECRET_CONTESTED, message), Some(until))
+    waiting(seen, &Finding::fails(CREDENTIALS_READY, SECRET_CONTESTED, message), Some(until))
 }
 
 /// Nothing is done to the Secret.
-fn waiting(seen: &Seen<'_>, finding: Finding, wake_at: Option<Timestamp>) -> Credentials {
+fn waiting(seen: &Seen<'_>, finding: &Finding, wake_at: Option<Timestamp>) -> Credentials {
     Credentials { wake_at, ..not_tried(finding.reason, &finding.message, seen.state) }
 }
 
@@ -309,7 +307,7 @@ fn reference(seen: &Seen<'_>, secret: Option<&Secret>, now: Timestamp) -> Creden
     };
     let record = if seen.paused && record != RecordChange::Remove { RecordChange::Keep } else { record };
     let state = SecretState::default();
-    Credentials { finding: finding.clone(), record, state, ..waiting(seen, finding, Some(now + POLL)) }
+    Credentials { record, state, ..waiting(seen, &finding, Some(now + POLL)) }
 }
 
 /// The end of the record there is.

@@ -36,7 +36,7 @@ impl OAuthClients {
         self.record(&client.object, id, &plan.record).await?;
         self.write_secret(observed, plan, id, now).await?;
         if let Some(former) = &plan.remove {
-            self.remove_secret(former).await?;
+            self.remove_secret(former, "remove a Secret under a former name").await?;
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl OAuthClients {
             How::Update => self.writer.replace(&secret).await.during(WRITE)?,
             How::Recreate => {
                 if let Some(base) = base {
-                    self.remove_secret(base).await?;
+                    self.remove_secret(base, WRITE).await?;
                 }
                 secret.metadata.resource_version = None;
                 secret.metadata.uid = None;
@@ -99,10 +99,12 @@ impl OAuthClients {
         Ok(())
     }
 
-    async fn remove_secret(&self, secret: &Arc<Secret>) -> Result<(), Failure> {
+    /// Removes the Secret exactly as it was seen.
+    pub(super) async fn remove_secret(&self, secret: &Arc<Secret>, action: &'static str) -> Result<(), Failure> {
         let exactly = Preconditions::exactly(&secret.metadata);
-        let removed = self.writer.delete::<Secret>(&Key::of(&secret.metadata), &exactly).await;
-        removed.map(drop).during("remove a client's Secret")
+        self.writer.delete::<Secret>(&Key::of(&secret.metadata), &exactly).await.during(action)?;
+        self.world().deleted_secret(secret);
+        Ok(())
     }
 
     /// One Event for each value written, naming whoever made it necessary.

@@ -48,7 +48,7 @@ pub(super) fn all(standing: &Standing<'_>) -> Vec<Finding> {
 }
 
 /// Puts another finding in the place of the one on credentials.
-pub(super) fn replace_credentials(all: &mut Vec<Finding>, finding: Finding) {
+pub(super) fn replace_credentials(all: &mut Vec<Finding>, finding: &Finding) {
     all.retain(|finding| ![READY, RECONCILING, STALLED].contains(&finding.kind));
     for place in all.iter_mut().filter(|place| place.kind == CREDENTIALS_READY) {
         *place = finding.clone();

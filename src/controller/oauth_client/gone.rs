@@ -3,7 +3,6 @@
 //! Flows in: clients seen to go, and Secrets whose owner record names nobody. Flows out: an epoch above all its tokens,
 //! and the removal of its Secret and record as its deletionPolicy says.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_api::OAuthClient;
@@ -17,9 +16,9 @@ use super::OAuthClients;
 use super::epochs;
 use super::secret::is_retained;
 use super::world::There;
-use crate::controller::{During, Failure};
-use crate::objects::{Key, Preconditions};
+use crate::controller::Failure;
 
+const REMOVE: &str = "remove the Secret of a client that is gone";
 /// How old a Secret must be before it is removed because nobody of its owner's name is there: in a restore Secrets may
 /// come before the objects they belong to.
 const ORPHAN_GRACE: Duration = Duration::from_hours(1);
@@ -59,7 +58,7 @@ impl OAuthClients {
         for secret in orphans {
             let due = removable_at(&secret);
             if due <= now {
-                self.remove_owned(&secret).await?;
+                self.remove_secret(&secret, REMOVE).await?;
             } else {
                 next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
             }
@@ -70,15 +69,9 @@ impl OAuthClients {
     async fn remove_all_owned(&self, key: &ObjectRef) -> Result<(), Failure> {
         let secrets = self.world().owned(key);
         for secret in &secrets {
-            self.remove_owned(secret).await?;
+            self.remove_secret(secret, REMOVE).await?;
         }
         Ok(())
-    }
-
-    async fn remove_owned(&self, secret: &Arc<Secret>) -> Result<(), Failure> {
-        let exactly = Preconditions::exactly(&secret.metadata);
-        let removed = self.writer.delete::<Secret>(&Key::of(&secret.metadata), &exactly).await;
-        removed.map(drop).during("remove the Secret of a client that is gone")
     }
 }
 

@@ -1,4 +1,4 @@
-//! OAuthClients: each gets its Secret, its status and, when access is taken away, its revocations.
+//! Each OAuthClient gets its Secret, its status and, when access is taken away, its revocations.
 //!
 //! ```text
 //! world (watches) ─┐
@@ -118,7 +118,7 @@ impl OAuthClients {
     ) -> Result<(), Infallible> {
         let secrets = self.layout.select_user_secrets().unlabelled(PART);
         let mut seen = select_all([
-            objects.watch(Selection::all()).map(Seen::Client).boxed(),
+            objects.watch(Selection::all()).map(|change| Seen::Client(Box::new(change))).boxed(),
             objects.watch(secrets).map(Seen::Secret).boxed(),
             objects.watch(self.layout.select(Part::ReferenceRecord)).map(Seen::Record).boxed(),
         ]);
@@ -130,7 +130,9 @@ impl OAuthClients {
                 () = changes.changed() => self.affected(&mut before),
                 () = shutdown.requested() => break,
             };
-            affected.into_iter().for_each(|client| queue.offer(client));
+            for client in affected {
+                queue.offer(client);
+            }
         }
         Ok(())
     }
@@ -180,7 +182,7 @@ impl OAuthClients {
             }
             let message = format!("the API server refuses to let the Secret be written: {}", failure.source);
             let finding = Finding::fails(CREDENTIALS_READY, "WriteRefused", message);
-            plan.report.unwritten(observed.object.status.as_ref(), finding);
+            plan.report.unwritten(observed.object.status.as_ref(), &finding);
         }
         let later = if plan.silent { None } else { self.report(&observed.object, &plan.report, now).await? };
         done.map(|()| plan.wake_at.into_iter().chain(later).min())
@@ -231,3 +233,6 @@ impl Kind for OAuthClients {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

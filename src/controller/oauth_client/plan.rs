@@ -227,7 +227,7 @@ impl Report {
     }
 
     /// The same, had the Secret not been written: what status said of it stays.
-    pub(super) fn unwritten(&mut self, old: Option<&OAuthClientStatus>, finding: Finding) {
+    pub(super) fn unwritten(&mut self, old: Option<&OAuthClientStatus>, finding: &Finding) {
         self.secret = old.and_then(|old| old.secret.clone());
         findings::replace_credentials(&mut self.findings, finding);
     }

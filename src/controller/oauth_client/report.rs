@@ -64,7 +64,6 @@ fn event(object: &OAuthClient, condition: &Condition) -> Option<Event> {
     // `Ready` repeats the reason of the condition it rests on, which has an Event of its own.
     let (severity, reason) = match (condition.type_.as_str(), condition.status.as_str(), condition.reason.as_str()) {
         (READY, "True", _) => (Severity::Normal, "Ready"),
-        (READY, ..) | (_, "Unknown", _) => return None,
         (ACCEPTED, "False", _) => (Severity::Warning, "NotAccepted"),
         (RESOLVED_REFS, "False", _) => (Severity::Warning, "UnresolvedRefs"),
         (FULLY_GRANTED, "False", _) => (Severity::Warning, "NotFullyGranted"),

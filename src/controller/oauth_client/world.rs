@@ -1,6 +1,6 @@
 //! What the clients' kind sees of the store.
 //!
-//! Flows in: watches of OAuthClients, of the Secrets written for them, and of the records of values that are not ours.
+//! Flows in: watches of each OAuthClient, of the Secrets written for them, and of the records of values that are not ours.
 //! Flows out: the newest of each, the clients that went and have not been cleaned up after, and which client to look at.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use crate::objects::{Change, Key};
 
 /// A change of one of the watches.
 pub(super) enum Seen {
-    Client(Change<OAuthClient>),
+    Client(Box<Change<OAuthClient>>),
     Secret(Change<Secret>),
     Record(Change<Secret>),
 }
@@ -56,7 +56,7 @@ impl World {
     pub(super) fn see(&mut self, seen: Seen) -> Vec<ObjectRef> {
         match seen {
             Seen::Client(change) => {
-                let steps = self.clients.apply(change);
+                let steps = self.clients.apply(*change);
                 steps.into_iter().filter_map(|step| self.see_client(step)).collect()
             }
             Seen::Secret(change) => {
@@ -157,5 +157,9 @@ impl World {
 
     pub(super) fn wrote_secret(&mut self, base: &Secret, new: Secret) {
         self.secrets.wrote(base, Arc::new(new));
+    }
+
+    pub(super) fn deleted_secret(&mut self, base: &Secret) {
+        self.secrets.deleted(base);
     }
 }
