@@ -8,7 +8,11 @@
 //! NamespaceAllowance ► core::bounds     SigningKey ──► core::keyring
 //! ```
 
-#![expect(unreachable_pub, reason = "KubeSchema copies each struct, `pub` and all, into a function")]
+#![expect(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "KubeSchema copies each struct, `pub` and all, into a function; printer columns look alike"
+)]
 
 mod choice;
 mod crds;
@@ -21,6 +25,8 @@ mod schema;
 pub mod scopepolicy;
 pub mod selector;
 pub mod signingkey;
+#[cfg(test)]
+mod testing;
 
 pub use crds::crds;
 pub use duration::{Duration, DurationError};

@@ -157,3 +157,37 @@ fn grant_types(grants: &[GrantType], problems: &mut Problems) -> Vec<core::Grant
     });
     read.filter_map(|grant| problems.keep(grant)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::object;
+
+    fn read(spec: &Value) -> AllowanceObject {
+        let allowance: NamespaceAllowance = object("NamespaceAllowance", "shop-public", spec);
+        AllowanceObject::try_from(&allowance).expect("has a name")
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_and_named() {
+        let allowance = read(&json!({
+            "namespaceSelector": {"matchLabels": {"team": "web"}}, "hosts": ["api.example.com/orders", "Bad"],
+            "audiences": ["orders", "https://api.example.com"], "grantTypes": ["RefreshToken", "Telepathy"]
+        }));
+        assert!(allowance.selector.is_some());
+        assert_eq!((allowance.hosts.len(), allowance.audiences.len(), allowance.grant_types.len()), (1, 1, 1));
+        let elements: Vec<_> = allowance.problems.iter().map(|problem| problem.element.as_str()).collect();
+        assert_eq!(elements, ["spec.hosts[1]", "spec.audiences[0]", "spec.grantTypes[1]"]);
+    }
+
+    #[test]
+    fn an_allowance_that_may_be_narrower_than_it_reads_allows_nothing() {
+        assert!(read(&json!({"namespaceSelector": {}, "except": ["shop"]})).selector.is_none());
+        let expression = json!({"key": "team", "operator": "Like", "values": ["w*"]});
+        let allowance = read(&json!({"namespaceSelector": {"matchExpressions": [expression]}}));
+        assert!(allowance.selector.is_none());
+        assert_eq!(allowance.problems[0].element, "spec.namespaceSelector.matchExpressions[0].operator");
+    }
+}

@@ -40,7 +40,7 @@ pub struct Authentication {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Method {
-    /// `ClientSecret`: a secret in a Secret. `ServiceAccount`: the token of a ServiceAccount of this namespace.
+    /// `ClientSecret`: a secret in a Secret. `ServiceAccount`: the token of a `ServiceAccount` of this namespace.
     /// `PrivateKeyJwt`: a JWT signed with the client's key (RFC 7523). `MutualTls`: a client certificate (RFC 8705).
     /// `None`: a public client, which stands alone.
     #[serde(rename = "type")]
@@ -178,7 +178,7 @@ pub struct SecretRotation {
     pub at_deadline: Option<AtDeadline>,
 }
 
-/// A ServiceAccount of the object's namespace.
+/// A `ServiceAccount` of the object's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccount {
@@ -285,7 +285,7 @@ choice! {
     MethodType default ClientSecret {
         /// A client secret.
         ClientSecret = "ClientSecret",
-        /// A ServiceAccount's token.
+        /// A `ServiceAccount`'s token.
         ServiceAccount = "ServiceAccount",
         /// A JWT signed with the client's key.
         PrivateKeyJwt = "PrivateKeyJwt",

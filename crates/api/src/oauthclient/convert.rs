@@ -150,3 +150,109 @@ fn tokens(tokens: Tokens, problems: &mut Problems) -> Option<core::TokenSettings
         claims: tokens.claims.into_iter().collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use countersign_core::client::{Method, Rotation, SecretKeys, SecretMode};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::object;
+
+    fn read(spec: &Value) -> ClientObject {
+        ClientObject::try_from(&object::<OAuthClient>("OAuthClient", "checkout", spec)).expect("has an identity")
+    }
+
+    /// Element and reason of each problem.
+    fn problems(spec: &Value) -> Vec<(String, &'static str)> {
+        let problems = read(spec).spec.err().unwrap_or_default();
+        problems.into_iter().map(|problem| (problem.element, problem.reason)).collect()
+    }
+
+    #[test]
+    fn an_empty_spec_gets_every_default() {
+        let client = read(&json!({}));
+        let spec = client.spec.expect("accepted");
+        assert_eq!(client.client_id, Some(spec.client_id.clone()));
+        assert_eq!((client.generation, client.epoch, client.accepted_since), (3, 0, None));
+        assert_eq!(spec.client_id.as_str(), "shop.checkout");
+        assert_eq!(spec.grant_types, [core::GrantType::ClientCredentials]);
+        let secret = spec.secret().expect("one ClientSecret");
+        assert_eq!(
+            (secret.name.as_str(), secret.mode, secret.rotation),
+            ("checkout-oauth", SecretMode::Create, Rotation::default())
+        );
+        assert_eq!(secret.keys, SecretKeys::default());
+        assert_eq!(spec.tokens.signing_key.as_str(), "default");
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let spec = read(&json!({
+            "clientId": "9f2b", "state": "Suspended", "deletionPolicy": "Retain", "tokensNotBefore": "2026-11-22T04:00:00Z",
+            "access": [{"audience": "https://orders.shop.svc", "scopes": ["b", "a"]}],
+            "authentication": {"methods": [{"type": "ClientSecret", "secret": {
+                "name": "other", "mode": "Adopt", "keys": {"clientId": "id"}, "template": {"labels": {"team": "web"}},
+                "rotation": {"period": "720h", "overlap": "2h", "retirement": "AfterOverlap", "maxOverlap": "3h", "atDeadline": "Reject"}
+            }}]},
+            "tokens": {"accessTokenLifetime": "5m", "signingKey": "other", "claims": {"tier": "gold"}}
+        }));
+        let spec = spec.spec.expect("accepted");
+        assert_eq!((spec.client_id.as_str(), spec.state), ("9f2b", core::ClientState::Suspended));
+        assert_eq!(spec.access[0].scopes.to_string(), "a b");
+        let [Method::ClientSecret(secret)] = spec.authentication.as_slice() else { panic!("one ClientSecret") };
+        assert_eq!(
+            (secret.name.as_str(), secret.mode, secret.keys.client_id.as_str()),
+            ("other", SecretMode::Adopt, "id")
+        );
+        let rotation = Rotation {
+            period: Some(Duration::from_hours(720)),
+            overlap: Duration::from_hours(2),
+            retirement: core::Retirement::AfterOverlap,
+            max_overlap: Duration::from_hours(3),
+            at_deadline: core::AtDeadline::Reject,
+        };
+        assert_eq!(secret.rotation, rotation);
+        assert_eq!(spec.tokens.access_token_lifetime, Some(Duration::from_mins(5)));
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_is_named() {
+        for (spec, element, reason) in [
+            (json!({"clientId": "a:b"}), "spec.clientId", "Invalid"),
+            (json!({"state": "Paused"}), "spec.state", "NotImplemented"),
+            (json!({"later": 1}), "spec.later", "NotImplemented"),
+            (
+                json!({"access": [{"audience": "x:y", "scopes": ["r"], "later": 1}]}),
+                "spec.access[0].later",
+                "NotImplemented",
+            ),
+            (json!({"access": [{"audience": "x", "scopes": ["r"]}]}), "spec.access[0].audience", "Invalid"),
+            (json!({"access": [{"audience": "x:y", "scopes": ["r", "a b"]}]}), "spec.access[0].scopes[1]", "Invalid"),
+            (json!({"grantTypes": ["AuthorizationCode"]}), "spec.grantTypes[0]", "NotImplemented"),
+            (json!({"tokens": {"format": "Opaque"}}), "spec.tokens.format", "NotImplemented"),
+            (
+                json!({"authentication": {"methods": [{"type": "MutualTls"}]}}),
+                "spec.authentication.methods[0].type",
+                "NotImplemented",
+            ),
+            (
+                json!({"authentication": {"methods": [{"type": "ClientSecret", "secret": {"mode": "Borrow"}}]}}),
+                "spec.authentication.methods[0].secret.mode",
+                "NotImplemented",
+            ),
+        ] {
+            let found = problems(&spec);
+            assert!(found.contains(&(element.to_owned(), reason)), "{spec}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_edit_keeps_the_client_id() {
+        let client = read(&json!({"clientId": "9f2b", "state": "Paused"}));
+        assert!(client.spec.is_err());
+        assert_eq!(client.client_id.map(|id| id.to_string()).as_deref(), Some("9f2b"));
+    }
+}

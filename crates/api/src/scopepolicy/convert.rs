@@ -179,3 +179,127 @@ fn grantee(element: &str, grantee: &Grantee) -> Result<core::Grantee, Problem> {
         _ => Err(invalid(element, "write exactly one of namespaces, namespaceSelector and client")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::object;
+
+    fn read(mut spec: Value) -> Source {
+        spec["audience"] = json!("https://orders.shop.svc");
+        PolicyObject::try_from(&object::<ScopePolicy>("ScopePolicy", "orders", &spec)).expect("has an identity").source
+    }
+
+    fn problem<T>(element: &Result<T, Problem>) -> (&str, &str) {
+        element.as_ref().err().map(|problem| (problem.element.as_str(), problem.reason)).expect("a problem")
+    }
+
+    fn rule(change: impl FnOnce(&mut Value)) -> core::RuleSource {
+        let mut rule = json!({
+            "name": "one", "matches": [{"methods": ["GET"], "path": {"type": "Template", "value": "/orders/{id}"}}],
+            "protection": "Scoped", "allow": [{"scopes": ["r"], "when": "true"}]
+        });
+        change(&mut rule);
+        read(json!({"rules": [rule]})).rules.remove(0)
+    }
+
+    #[test]
+    fn a_policy_says_no_more_than_what_is_written() {
+        let source = read(json!({}));
+        assert_eq!(source.audience, Ok("https://orders.shop.svc".parse().expect("an audience")));
+        assert_eq!(
+            (source.mode, source.unmatched, source.cors_preflight),
+            (core::Mode::Enforce, core::Unmatched::Deny, core::Cors::Deny)
+        );
+        assert!(
+            source.targets.is_empty()
+                && source.routes.is_empty()
+                && source.rules.is_empty()
+                && source.grants.is_empty()
+        );
+    }
+
+    #[test]
+    fn a_rule_reads_whole() {
+        let rule = rule(|_| {});
+        let wanted = core::Match {
+            methods: core::Methods::of("GET"),
+            pattern: Pattern::template("/orders/{id}").expect("a template"),
+        };
+        assert_eq!((rule.matches, rule.mode), (vec![Ok(wanted)], core::Mode::Enforce));
+        let allow = core::Allow {
+            scopes: "r".parse().map(|r| [r].into_iter().collect()).expect("r"),
+            when: Some("true".to_owned()),
+        };
+        assert_eq!(rule.effect, Ok(core::Effect { protection: core::Protection::Scoped(vec![allow]) }));
+    }
+
+    #[test]
+    fn what_is_not_known_in_a_rule_makes_it_deny_what_it_matches() {
+        type Change = fn(&mut Value);
+        let table: [(Change, &str); 9] = [
+            (|rule| rule["later"] = json!(1), "spec.rules[0].later"),
+            (|rule| rule["mode"] = json!("Audit"), "spec.rules[0].mode"),
+            (|rule| rule["protection"] = json!("Proven"), "spec.rules[0].protection"),
+            (|rule| rule["matches"][0]["headers"] = json!([]), "spec.rules[0].matches[0].headers"),
+            (|rule| rule["matches"][0]["methods"] = json!(["GET", "BREW"]), "spec.rules[0].matches[0].methods"),
+            (|rule| rule["matches"][0]["path"]["type"] = json!("Regex"), "spec.rules[0].matches[0].path.type"),
+            (|rule| rule["matches"][0]["path"]["case"] = json!(1), "spec.rules[0].matches[0].path.case"),
+            (|rule| rule["allow"][0]["audience"] = json!("x"), "spec.rules[0].allow[0].audience"),
+            (|rule| rule["allow"] = json!([]), "spec.rules[0].allow"),
+        ];
+        for (change, element) in table {
+            let rule = rule(|source| {
+                source["mode"] = json!("Shadow");
+                change(source);
+            });
+            assert_eq!(problem(&rule.effect).0, element);
+            assert!(matches!(rule.matches.as_slice(), [Ok(_)]), "{element}");
+        }
+        assert_eq!(rule(|rule| rule["later"] = json!(1)).mode, core::Mode::Enforce);
+    }
+
+    #[test]
+    fn a_path_that_no_request_has_is_left_out() {
+        let rule = rule(|rule| rule["matches"][0]["path"]["value"] = json!("/a//b"));
+        assert_eq!(problem(&rule.matches[0]), ("spec.rules[0].matches[0].path.value", "Invalid"));
+        assert!(rule.effect.is_ok());
+    }
+
+    #[test]
+    fn a_field_or_mode_of_a_later_version_closes_the_whole_policy() {
+        let rules =
+            json!([{"name": "a", "matches": [{"path": {"type": "Prefix", "value": "/"}}], "protection": "Public"}]);
+        for (field, value) in [("later", json!(1)), ("mode", json!("Audit"))] {
+            let mut spec = json!({"rules": rules, "unmatched": "Authenticated", "corsPreflight": "Allow"});
+            spec[field] = value;
+            let source = read(spec);
+            assert_eq!(problem(&source.rules[0].effect).0, format!("spec.{field}"));
+            assert_eq!(problem(&source.grants[0]).0, format!("spec.{field}"));
+            assert_eq!(
+                (source.mode, source.unmatched, source.cors_preflight),
+                (core::Mode::Enforce, core::Unmatched::Deny, core::Cors::Deny)
+            );
+        }
+    }
+
+    #[test]
+    fn hosts_and_grantees_stand_each_for_itself() {
+        let source = read(json!({
+            "routes": [{"hosts": ["api.example.com", "Bad"], "pathPrefix": "/orders"}, {"hosts": ["a"], "later": 1}],
+            "grants": [{"scopes": ["r"], "to": [{"namespaces": "Same"}, {"namespaces": "Some"}, {"client": "web.frontend"}]}],
+            "targetRefs": [{"group": "", "kind": "Service", "name": "orders"}, {"group": "", "kind": "Ingress", "name": "orders"}],
+            "unmatched": "Ask"
+        }));
+        assert_eq!(source.routes[0].as_ref().map(|route| route.hosts.len()), Ok(1));
+        assert_eq!(problem(&source.routes[1]).0, "spec.routes[0].hosts[1]");
+        assert_eq!(problem(&source.routes[2]), ("spec.routes[1].later", "NotImplemented"));
+        assert_eq!(source.grants[0].as_ref().map(|grant| grant.to.len()), Ok(2));
+        assert_eq!(problem(&source.grants[1]).0, "spec.grants[0].to[1].namespaces");
+        assert_eq!(problem(&source.grants[2]).0, "spec.unmatched");
+        assert!(source.targets[0].is_ok());
+        assert_eq!(problem(&source.targets[1]).0, "spec.targetRefs[1]");
+    }
+}

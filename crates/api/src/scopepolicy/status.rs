@@ -52,7 +52,7 @@ impl Item for PolicyProblem {
     const MAX: u32 = 64;
 }
 
-/// An object the policy is attached to (Gateway API PolicyAncestorStatus).
+/// An object the policy is attached to (Gateway API `PolicyAncestorStatus`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ancestor {

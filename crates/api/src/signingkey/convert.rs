@@ -20,7 +20,8 @@ const PRE_PUBLISH: std::time::Duration = std::time::Duration::from_hours(1);
 /// What a SigningKey asks for, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ring {
-    /// What to do. Where something is wrong it is paused: only compromises are acted on.
+    /// What to do. Where something in the spec is wrong it is paused: only compromises are acted on. An annotation that
+    /// cannot be read asks for nothing.
     pub spec: RingSpec,
     /// What is wrong.
     pub problems: Vec<Problem>,
@@ -47,9 +48,9 @@ impl TryFrom<&SigningKey> for Ring {
             problems.push(unknown_word("spec.source.type", word));
         }
         let revoked: BTreeSet<KeyId> = revoked(key, &mut problems).into_iter().collect();
+        let strange = !problems.is_empty();
         let rotate_at = problems.keep(metadata::rotate_at(&key.metadata)).flatten();
         let accept_restore = problems.keep(metadata::accept_restore(&key.metadata)).flatten();
-        let problems = problems.into_vec();
         let spec = RingSpec {
             ring: metadata::name(&key.metadata)?,
             algorithm: algorithm.unwrap_or(token::Algorithm::ES256),
@@ -58,9 +59,9 @@ impl TryFrom<&SigningKey> for Ring {
             revoked,
             rotate_at,
             accept_restore,
-            paused: metadata::is_paused(&key.metadata) || !problems.is_empty(),
+            paused: metadata::is_paused(&key.metadata) || strange,
         };
-        Ok(Self { spec, problems })
+        Ok(Self { spec, problems: problems.into_vec() })
     }
 }
 
@@ -107,5 +108,66 @@ impl From<&StatusReport> for SigningKeyStatus {
             key_count: i32::try_from(keys.len()).ok(),
             keys,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::object;
+
+    const KEY: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+
+    fn key(spec: &Value) -> SigningKey {
+        object("SigningKey", "default", spec)
+    }
+
+    #[test]
+    fn an_empty_spec_gets_every_default() {
+        let ring = Ring::try_from(&key(&json!({}))).expect("has a name");
+        let spec = RingSpec {
+            ring: "default".parse().expect("a name"),
+            algorithm: token::Algorithm::ES256,
+            period: PERIOD,
+            pre_publish: PRE_PUBLISH,
+            revoked: BTreeSet::new(),
+            rotate_at: None,
+            accept_restore: None,
+            paused: false,
+        };
+        assert_eq!(ring, Ring { spec, problems: Vec::new() });
+    }
+
+    #[test]
+    fn what_is_wrong_pauses_the_ring_and_revokes_all_the_same() {
+        for (spec, element) in [
+            (json!({"algorithm": "HS256"}), "spec.algorithm"),
+            (json!({"source": {"type": "Kms"}}), "spec.source.type"),
+            (json!({"later": 1}), "spec.later"),
+            (json!({"revokedKeyIds": ["short"]}), "spec.revokedKeyIds[0]"),
+        ] {
+            let mut spec = spec;
+            match spec.get_mut("revokedKeyIds").and_then(Value::as_array_mut) {
+                Some(ids) => ids.push(json!(KEY)),
+                None => spec["revokedKeyIds"] = json!([KEY]),
+            }
+            let key = key(&spec);
+            let ring = Ring::try_from(&key).expect("has a name");
+            assert_eq!(ring.problems[0].element, element);
+            assert!(ring.spec.paused && ring.spec.revoked.contains(KEY), "{element}");
+            assert_eq!(RingObject::try_from(&key).expect("has a name").revoked_key_ids.len(), 1);
+        }
+    }
+
+    #[test]
+    fn annotations_ask_for_a_rotation() {
+        let mut key = key(&json!({}));
+        let annotations = [(metadata::ROTATE_AT, "2026-11-22T05:00:00Z"), (metadata::PAUSED, "true")];
+        key.metadata.annotations = Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        let ring = Ring::try_from(&key).expect("has a name");
+        assert_eq!(ring.spec.rotate_at.map(|at| at.to_string()).as_deref(), Some("2026-11-22T05:00:00Z"));
+        assert!(ring.spec.paused && ring.problems.is_empty());
     }
 }
