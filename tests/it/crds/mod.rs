@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::kubectl::Kubectl;
 use crate::support::root;
+use crate::support::scratch::Scratch;
 use crate::support::testbed::Testbed;
 
 #[test]
@@ -112,6 +113,27 @@ fn explain_reads_as_a_manual() {
             assert!(unfolded.contains(phrase), "{path} does not say {phrase:?}:\n{manual}");
         }
         assert!(!unfolded.contains("<empty>"), "{path} has a field without a description:\n{manual}");
+    }
+}
+
+#[tokio::test]
+async fn examples_apply_and_show_no_difference_afterwards() {
+    let testbed = Testbed::shared();
+    testbed.apply_crds();
+    let namespace = testbed.namespace("examples").await;
+    let folder = Scratch::new("examples");
+    for entry in std::fs::read_dir(root().join("examples/quickstart")).unwrap() {
+        let entry = entry.unwrap();
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let text = text.replace("name: shop\n", &format!("name: {namespace}\n"));
+        let text = text.replace("namespace: shop\n", &format!("namespace: {namespace}\n"));
+        std::fs::write(folder.join(entry.file_name().into_string().unwrap()), text).unwrap();
+    }
+    let folder = folder.to_str().unwrap();
+    let kubectl = Kubectl::new(&testbed);
+    for how in [["apply", "-f", folder].as_slice(), &["apply", "--server-side", "--force-conflicts", "-f", folder]] {
+        kubectl.must(how);
+        kubectl.must(&["diff", "--server-side", "--force-conflicts", "-f", folder]);
     }
 }
 
