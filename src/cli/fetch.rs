@@ -87,20 +87,21 @@ impl Fetch {
         credentials: &Credentials,
         parameters: &[(&str, &str)],
     ) -> Result<Answer> {
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        body.append_pair("grant_type", "client_credentials").extend_pairs(parameters);
+        let grant = [("grant_type", "client_credentials")];
+        let body =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(grant).extend_pairs(parameters).finish();
         let request = Request::builder()
             .method(Method::POST)
             .uri(endpoint)
             .header(header::AUTHORIZATION, credentials.basic())
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::from(body.finish()))?;
+            .body(Full::from(body))?;
         self.send(request).await
     }
 }
 
 /// A client's id and secret. `Debug` shows no secret.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     client_id: String,
     client_secret: zeroize::Zeroizing<String>,
@@ -119,7 +120,7 @@ impl Credentials {
     }
 
     /// The `Authorization` header: both halves form-encoded, then Basic (RFC 6749 section 2.3.1).
-    fn basic(&self) -> String {
+    pub(crate) fn basic(&self) -> String {
         let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let pair = zeroize::Zeroizing::new(format!("{}:{}", encode(&self.client_id), encode(&self.client_secret)));
         format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes()))

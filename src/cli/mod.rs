@@ -2,10 +2,17 @@
 //!
 //! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage.
 
+mod controller;
 mod crd;
+mod demo;
 mod fetch;
+mod issuer;
 mod options;
+mod process;
+mod roles;
+mod standalone;
 mod token;
+mod verifier;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -26,6 +33,11 @@ struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Demo(demo::Demo),
+    Standalone(Box<standalone::Standalone>),
+    Controller(Box<controller::Controller>),
+    Issuer(Box<issuer::Issuer>),
+    Verifier(Box<verifier::Verifier>),
     Token(token::Token),
     Crd(crd::Crd),
     /// Print a completion script for a shell
@@ -37,7 +49,7 @@ enum Command {
 /// Runs the command the process was started with.
 pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    match run(command) {
+    match install_cryptography().and_then(|()| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to do where standard error is closed too.
@@ -49,6 +61,11 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Demo(demo) => block_on(demo.run()),
+        Command::Standalone(standalone) => block_on(standalone.run()),
+        Command::Controller(controller) => block_on(controller.run()),
+        Command::Issuer(issuer) => block_on(issuer.run()),
+        Command::Verifier(verifier) => block_on(verifier.run()),
         Command::Crd(crd) => crd.run(),
         Command::Token(token) => block_on(token.run()),
         Command::Completion { shell } => {
@@ -56,6 +73,12 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// One cryptography library for everything that speaks TLS in this process.
+fn install_cryptography() -> Result<()> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.install_default().map_err(|_| anyhow::anyhow!("another cryptography library is installed already"))
 }
 
 fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {

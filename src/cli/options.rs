@@ -12,6 +12,9 @@ use clap::Args;
 use countersign_core::names::{IssuerName, Namespace};
 use countersign_core::timings::Timings;
 
+use crate::objects::{KubeStore, Objects, Options};
+use crate::runtime::clock::Clock;
+
 /// What an installation is called and where it lives: the same for all its roles.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Installation {
@@ -48,17 +51,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A client for the API server these flags name.
-    pub(crate) async fn client(&self) -> Result<kube::Client> {
-        let config = match &self.kubeconfig {
-            Some(path) => {
-                let kubeconfig = kube::config::Kubeconfig::read_from(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
-            }
-            None => kube::Config::infer().await.context("no cluster found; give --kubeconfig")?,
-        };
-        kube::Client::try_from(config).context("cannot make a client for the API server")
+    /// The store these flags name.
+    pub(crate) async fn objects(&self, clock: &Clock) -> Result<Objects> {
+        // A clock that a test shifts must stay where the test put it.
+        let options = Options { corrects_clock: cfg!(not(feature = "test-clock")), ..Options::default() };
+        let store = KubeStore::connect(self.kubeconfig.as_deref(), clock.clone(), options).await?;
+        Ok(Objects::Kube(store))
     }
 }
 
@@ -97,6 +95,11 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
+    /// No TLS.
+    pub(crate) fn plain() -> Self {
+        Self { certificate: None, key: None, plaintext: true }
+    }
+
     /// The pair of files, or none where the caller asked for plain text. Neither is an error, so that nobody serves in the
     /// clear by forgetting a flag.
     pub(crate) fn files(&self) -> Result<Option<(PathBuf, PathBuf)>> {

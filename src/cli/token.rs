@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use countersign_core::names::ObjectRef;
 use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 
 use super::fetch::{Answer, Credentials, Fetch};
 use super::options::Connection;
+use crate::runtime::clock::Clock;
 
 /// Get an access token with a client's Secret
 ///
@@ -115,9 +115,10 @@ fn from_folder(folder: &Path) -> Result<Values> {
 }
 
 async fn from_cluster(secret: &ObjectRef, connection: &Connection) -> Result<Values> {
-    let api: Api<Secret> = Api::namespaced(connection.client().await?, secret.namespace.as_str());
-    let secret = api.get(secret.name.as_str()).await.with_context(|| format!("cannot read Secret {secret}"))?;
-    Ok(secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect())
+    let objects = connection.objects(&Clock::system()).await?;
+    let found = objects.get::<Secret>(&secret.into()).await.with_context(|| format!("cannot read Secret {secret}"))?;
+    let found = found.with_context(|| format!("there is no Secret {secret}"))?;
+    Ok(found.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect())
 }
 
 /// Takes one value out, as text.

@@ -1,0 +1,48 @@
+//! What the demo shows: numbered steps, what happened, and the command that does the same by hand.
+
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write as _, stdout};
+
+/// Writes to standard output, with colour where that is a terminal.
+pub(super) struct Screen {
+    colour: bool,
+    step: u32,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        Self { colour: stdout().is_terminal(), step: 0 }
+    }
+
+    /// A new step.
+    pub(super) fn step(&mut self, title: &str) {
+        self.step += 1;
+        self.line(&format!("\n{}", self.paint("1;36", format_args!("{}. {title}", self.step))));
+    }
+
+    /// What happened.
+    pub(super) fn happened(&self, text: &str) {
+        self.line(&format!("   {text}"));
+    }
+
+    /// What went as it should.
+    pub(super) fn good(&self, text: &str) {
+        self.line(&format!("   {} {text}", self.paint("32", "✓")));
+    }
+
+    /// How to do it by hand.
+    pub(super) fn by_hand(&self, commands: &str) {
+        for command in commands.lines() {
+            self.line(&self.paint("2", format_args!("   $ {command}")));
+        }
+    }
+
+    fn paint(&self, code: &str, text: impl Display) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    /// A closed pipe is the reader's way to say that it has seen enough; the scenario goes on.
+    fn line(&self, text: &str) {
+        drop(writeln!(stdout(), "{text}"));
+    }
+}

@@ -1,0 +1,125 @@
+//! What every long-running subcommand begins with: logs, clock, metrics, readiness, the supervisor and its ports.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use clap::{Args, ValueEnum};
+
+use super::options::Tls;
+use crate::runtime::admin::{self, Admin};
+use crate::runtime::clock::Clock;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::serve::{Limits, Port};
+use crate::runtime::supervisor::{Grace, Supervisor};
+use crate::runtime::telemetry::{self, LogFormat};
+use crate::runtime::tls::{PairFiles, ServerCertificate};
+
+/// How this process logs and tells the time.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProcessFlags {
+    /// What is logged, such as `info` or `info,countersign::controller=debug`
+    #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info", value_name = "FILTER", help_heading = "Logs")]
+    log: String,
+    /// `auto` is text on a terminal and JSON elsewhere
+    #[arg(long, env = "COUNTERSIGN_LOG_FORMAT", value_enum, default_value_t = Format::Auto, help_heading = "Logs")]
+    log_format: Format,
+    /// Time between readiness going off and connections being closed, for load balancers to notice
+    #[arg(long, env = "COUNTERSIGN_SHUTDOWN_DELAY", default_value = "3s", value_parser = super::options::duration)]
+    shutdown_delay: std::time::Duration,
+    /// Test builds: how far the clock is off, such as -5m
+    #[cfg(feature = "test-clock")]
+    #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_OFFSET", default_value = "0s", allow_hyphen_values = true)]
+    test_clock_offset: jiff::SignedDuration,
+    /// Test builds: how many times as fast the clock runs
+    #[cfg(feature = "test-clock")]
+    #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_RATE", default_value_t = 1)]
+    test_clock_rate: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Auto,
+    Text,
+    Json,
+}
+
+impl ProcessFlags {
+    fn clock(&self) -> Clock {
+        #[cfg(feature = "test-clock")]
+        if !self.test_clock_offset.is_zero() || self.test_clock_rate != 1 {
+            return Clock::shifted(self.test_clock_offset, self.test_clock_rate);
+        }
+        Clock::system()
+    }
+}
+
+/// A process that serves until it is told to stop.
+pub(crate) struct Process {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
+    grace: Grace,
+}
+
+impl Process {
+    /// Starts logging and the clock.
+    pub(crate) fn start(flags: &ProcessFlags) -> Result<Self> {
+        let format = match flags.log_format {
+            Format::Auto => LogFormat::Auto,
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        };
+        telemetry::init(&flags.log, format)?;
+        let grace = Grace { endpoint_removal: flags.shutdown_delay, ..Grace::default() };
+        Ok(Self { grace, ..Self::quiet(flags.clock()) })
+    }
+
+    /// A process without logs, for `demo`, which speaks for itself.
+    pub(crate) fn quiet(clock: Clock) -> Self {
+        let (supervisor, readiness, metrics) = (Supervisor::new(), Readiness::new(), Metrics::new());
+        Self { supervisor, readiness, metrics, clock, grace: Grace::default() }
+    }
+
+    /// Serves `/livez`, `/readyz` and `/metrics`.
+    pub(crate) async fn serve_admin(&mut self, address: SocketAddr) -> Result<()> {
+        let routes = admin::router(Admin { readiness: self.readiness.clone(), metrics: self.metrics.clone() });
+        self.serve("admin port", address, &Tls::plain(), routes).await.map(drop)
+    }
+
+    /// Serves routes on an address; returns the one bound, with the port the kernel chose where 0 was asked for.
+    pub(crate) async fn serve(
+        &mut self,
+        name: &'static str,
+        address: SocketAddr,
+        tls: &Tls,
+        routes: Router,
+    ) -> Result<SocketAddr> {
+        let config = match tls.files()? {
+            None => None,
+            Some((certificate, key)) => {
+                let failures = self.metrics.counter(
+                    "countersign_tls_reload_failures",
+                    "Certificate pairs that could not be used; the pair before stays in force",
+                );
+                let certificate = ServerCertificate::load(PairFiles { certificate, key }, failures).await?;
+                let config = certificate.server_config()?;
+                self.supervisor.spawn("certificate reload", certificate.keep_fresh(self.supervisor.shutdown()));
+                Some(config)
+            }
+        };
+        let port =
+            Port::bind(address, config, Limits::default()).await.with_context(|| format!("cannot open the {name}"))?;
+        let bound = port.local_address()?;
+        let shutdown = self.supervisor.shutdown();
+        self.supervisor.spawn(name, port.serve(routes, shutdown));
+        Ok(bound)
+    }
+
+    /// Runs until a signal or a task's failure.
+    pub(crate) async fn run(self) -> Result<()> {
+        Ok(self.supervisor.run(&self.readiness, self.grace).await?)
+    }
+}

@@ -1,0 +1,243 @@
+//! What each role is made of: `controller`, `issuer` and `verifier` start one, `standalone` and `demo` all three.
+//!
+//! Flows in: a process, a store and an installation. Flows out: tasks under the process's supervisor.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use countersign_core::bounds::Reserved;
+use countersign_core::directory::{self, Conflicts};
+use countersign_core::keyring::ReplicaRole;
+use countersign_core::names::ObjectName;
+use countersign_core::revocation::Sink;
+use countersign_core::timings::Timings;
+use tokio::sync::watch;
+
+use super::options::{Installation, Tls};
+use super::process::Process;
+use crate::controller::oauth_client::Connection;
+use crate::controller::{self, Gate};
+use crate::http::body::BodyLimits;
+use crate::issuer::keeper::{Keeper, Watched};
+use crate::issuer::signer::Signers;
+use crate::issuer::usage::SecretUsage;
+use crate::issuer::{self, Parts};
+use crate::objects::Objects;
+use crate::objects::heartbeat::{Heartbeat, Report, UsedSecret, UsedSecrets};
+use crate::objects::layout::Layout;
+use crate::objects::lease::{Elector, LeaseTimings};
+use crate::objects::revocations::Writer;
+use crate::runtime::clock::Clock;
+use crate::runtime::live::Live;
+use crate::runtime::supervisor::Shutdown;
+use crate::snapshot::Snapshot;
+use crate::snapshot::{Feed, Role, Sources};
+use crate::verifier::{self, Verifier};
+
+/// The ring whose key signs where a client names none.
+const DEFAULT_RING: &str = "default";
+
+/// What an installation is, as values.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) layout: Layout,
+    pub(crate) settings: Arc<directory::Settings>,
+}
+
+impl Site {
+    /// Puts the flags together, refusing what contradicts itself.
+    pub(crate) fn new(flags: &Installation, issuer_url: &str, timings: Timings, conflicts: Conflicts) -> Result<Self> {
+        let layout = Layout::new(flags.issuer_name.clone(), &flags.system_namespace)
+            .context("--system-namespace is too long")?;
+        let audiences = flags.reserved_audience.iter().map(ToString::to_string);
+        let settings = directory::Settings {
+            issuer_name: flags.issuer_name.clone(),
+            issuer_url: issuer_url.to_owned(),
+            cluster_domain: flags.cluster_domain.clone(),
+            reserved: Reserved::new(issuer_url, &flags.cluster_domain, audiences),
+            timings,
+            conflicts,
+        };
+        Ok(Self { layout, settings: Arc::new(settings) })
+    }
+}
+
+/// The roles of one process over one store.
+pub(crate) struct Roles<'a> {
+    process: &'a mut Process,
+    objects: Objects,
+    site: Site,
+    replica: String,
+    live: Live<Snapshot>,
+}
+
+impl<'a> Roles<'a> {
+    /// Starts the watches this role needs.
+    pub(crate) fn start(process: &'a mut Process, objects: Objects, site: Site, replica: String, role: Role) -> Self {
+        let sources = Sources {
+            objects: objects.clone(),
+            layout: site.layout.clone(),
+            settings: Arc::clone(&site.settings),
+            clock: process.clock.clone(),
+        };
+        let feed = Feed::new(sources, role, process.readiness.condition("first-listing"), &process.metrics);
+        let live = feed.live();
+        process.supervisor.spawn("snapshot", feed.run(process.supervisor.shutdown()));
+        Self { process, objects, site, replica, live }
+    }
+
+    /// Reconciles while this process leads.
+    pub(crate) fn controller(&mut self, authorities: Option<&Path>, lease: LeaseTimings) -> Result<()> {
+        let issuer = &self.site.settings.issuer_url;
+        let ca = authorities
+            .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
+        let connection = Connection {
+            issuer: issuer.clone(),
+            token_endpoint: format!("{issuer}/oauth2/token"),
+            jwks_uri: format!("{issuer}/oauth2/jwks"),
+            ca: ca.transpose()?,
+        };
+        let (clock, shutdown) = (self.process.clock.clone(), self.process.supervisor.shutdown());
+        let (elector, leadership) =
+            Elector::new(&self.objects, &self.site.layout, self.replica.clone(), lease, clock.clone());
+        self.process.supervisor.spawn("elector", elector.run(shutdown));
+        let settings = controller::start::Settings {
+            objects: self.objects.clone(),
+            layout: self.site.layout.clone(),
+            clock,
+            timings: self.site.settings.timings,
+            snapshot: self.live.clone(),
+            gate: Gate::from(leadership),
+            sink: self.sink("controller"),
+            connection,
+        };
+        controller::start::start(&mut self.process.supervisor, &self.process.metrics, &settings);
+        Ok(())
+    }
+
+    /// Serves `/oauth2/*`; returns the address bound.
+    pub(crate) async fn issuer(&mut self, listen: SocketAddr, tls: &Tls) -> Result<SocketAddr> {
+        let settings = &self.site.settings;
+        let (clock, timings) = (self.process.clock.clone(), settings.timings);
+        let (signers, usage) = (Live::new(Signers::default()), SecretUsage::default());
+        let watched = Watched {
+            snapshot: self.live.clone(),
+            signers: signers.clone(),
+            clock: clock.clone(),
+            contact: self.objects.contact().clone(),
+            timings,
+            default_ring: ObjectName::new(DEFAULT_RING)?,
+        };
+        let keeper = Keeper::new(watched, &self.process.readiness);
+        self.process.supervisor.spawn("signers", keeper.run(self.process.supervisor.shutdown()));
+        let parts = Parts {
+            settings: issuer::Settings {
+                issuer_name: settings.issuer_name.clone(),
+                issuer_url: settings.issuer_url.clone(),
+                timings,
+                body: BodyLimits::default(),
+            },
+            snapshot: self.live.clone(),
+            signers,
+            clock,
+            contact: self.objects.contact().clone(),
+            sink: self.sink("issuer"),
+            usage: usage.clone(),
+        };
+        let routes = issuer::router(parts, &self.process.metrics);
+        self.heartbeat(ReplicaRole::Issuer, Some(usage));
+        self.process.serve("issuer port", listen, tls, routes).await
+    }
+
+    /// Serves the verifier's two ports; returns the addresses bound, gRPC first.
+    pub(crate) async fn verifier(
+        &mut self,
+        (grpc, http): (SocketAddr, SocketAddr),
+        tls: &Tls,
+        settings: verifier::Settings,
+    ) -> Result<(SocketAddr, SocketAddr)> {
+        let verifier = Verifier::new(self.live.clone(), self.process.clock.clone(), &self.process.metrics, settings);
+        self.heartbeat(ReplicaRole::Verifier, None);
+        let grpc = self.process.serve("gRPC port", grpc, tls, verifier.grpc_router()).await?;
+        let http = self.process.serve("HTTP port", http, tls, verifier.http_router()).await?;
+        Ok((grpc, http))
+    }
+
+    /// Where this role writes revocations.
+    fn sink(&mut self, role: &str) -> Arc<dyn Sink> {
+        let writer = format!("{role}-{}", self.replica);
+        let timings = self.site.settings.timings;
+        let (writer, sink) =
+            Writer::new(&self.objects, &self.site.layout, &writer, self.process.clock.clone(), timings);
+        self.process.supervisor.spawn("revocations", writer.run(self.process.supervisor.shutdown()));
+        Arc::new(sink)
+    }
+
+    /// Reports what this replica holds.
+    fn heartbeat(&mut self, role: ReplicaRole, usage: Option<SecretUsage>) {
+        let timings = self.site.settings.timings;
+        let (sender, report) = watch::channel(Report::default());
+        let clock = self.process.clock.clone();
+        let heartbeat = Heartbeat::new(
+            &self.objects,
+            &self.site.layout,
+            (role, &self.replica),
+            (clock.clone(), timings.heartbeat_period),
+            report,
+        );
+        let reporter = Reporter { live: self.live.clone(), usage, clock, timings, report: sender };
+        self.process.supervisor.spawn("heartbeat", heartbeat.run(self.process.supervisor.shutdown()));
+        self.process.supervisor.spawn("report", reporter.run(self.process.supervisor.shutdown()));
+    }
+}
+
+/// Keeps a heartbeat's report true.
+struct Reporter {
+    live: Live<Snapshot>,
+    usage: Option<SecretUsage>,
+    clock: Clock,
+    timings: Timings,
+    report: watch::Sender<Report>,
+}
+
+impl Reporter {
+    async fn run(self, shutdown: Shutdown) -> Result<(), Infallible> {
+        let mut changes = self.live.subscribe();
+        let mut usage =
+            tokio::time::interval(self.clock.real(self.timings.usage_report_period).max(Duration::from_millis(10)));
+        loop {
+            let snapshot = self.live.load_full();
+            let serials = snapshot.rings.iter().map(|(name, ring)| (name.clone(), ring.serial)).collect();
+            self.report.send_if_modified(|report| {
+                let changed = report.serials != serials;
+                report.serials = serials;
+                changed
+            });
+            tokio::select! {
+                () = shutdown.requested() => return Ok(()),
+                () = changes.changed() => {}
+                _ = usage.tick() => self.note_usage(),
+            }
+        }
+    }
+
+    fn note_usage(&self) {
+        let Some(usage) = &self.usage else { return };
+        let report = usage.take_report(self.clock.now(), self.timings.unused_for);
+        let values = report.used.into_iter().map(|value| UsedSecret {
+            client: value.client,
+            issued_at: value.issued_at,
+            last_used_at: value.last_used_at,
+        });
+        let used = UsedSecrets { values: values.collect(), more: report.more };
+        self.report.send_if_modified(|report| {
+            let changed = report.used != used;
+            report.used = used;
+            changed
+        });
+    }
+}

@@ -1,0 +1,144 @@
+//! `countersign standalone`: all roles in one process over a folder of the same YAML, on loopback.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clap::Parser as _;
+use countersign_core::directory::Conflicts;
+use countersign_core::timings::Timings;
+
+use super::options::{self, Installation, Tls};
+use super::process::{Process, ProcessFlags};
+use super::roles::{Roles, Site};
+use super::verifier::Wires;
+use crate::objects::lease::LeaseTimings;
+use crate::objects::{FolderStore, Objects, folder};
+use crate::runtime::clock::Clock;
+use crate::snapshot::Role;
+
+/// Run everything on this machine, without a cluster, over a folder of manifests
+///
+/// The folder holds the same YAML as a cluster would, Namespaces too. Clients' Secrets appear as files below
+/// DATA/secrets/NAMESPACE/NAME. Edits are taken over as they are saved. Ports are opened on loopback only.
+#[derive(Args, Debug)]
+pub(crate) struct Standalone {
+    /// Folder with the manifests, only read
+    #[arg(long, env = "COUNTERSIGN_MANIFESTS", value_name = "DIR")]
+    manifests: PathBuf,
+    /// Folder for keys, Secrets and state, made if it is not there
+    #[arg(long, env = "COUNTERSIGN_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// The issuer's URL as clients see it [default: http://<the address it listens on>]
+    #[arg(long, env = "COUNTERSIGN_ISSUER_URL", value_name = "URL", value_parser = options::issuer_url)]
+    issuer_url: Option<String>,
+    /// Where /oauth2/* is served; a loopback address
+    #[arg(long, env = "COUNTERSIGN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Where Envoy's gRPC ext_authz is served; a loopback address
+    #[arg(long, env = "COUNTERSIGN_GRPC_LISTEN", default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
+    grpc_listen: SocketAddr,
+    /// Where the HTTP wires are served; a loopback address
+    #[arg(long, env = "COUNTERSIGN_HTTP_LISTEN", default_value = "127.0.0.1:9002", value_name = "ADDRESS")]
+    http_listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served; a loopback address
+    #[arg(long, env = "COUNTERSIGN_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    admin_listen: SocketAddr,
+    #[command(flatten)]
+    installation: Installation,
+    #[command(flatten)]
+    wires: Wires,
+    #[command(flatten)]
+    process: ProcessFlags,
+}
+
+impl Standalone {
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(self) -> Result<()> {
+        let process = Process::start(&self.process)?;
+        let timings = self.installation.timings.values()?;
+        let running = self.start(process, timings).await?;
+        let Running { issuer, http, .. } = &running;
+        tracing::info!(%issuer, %http, "standalone is up");
+        running.process.run().await
+    }
+
+    async fn start(self, mut process: Process, timings: Timings) -> Result<Running> {
+        for address in [self.listen, self.grpc_listen, self.http_listen, self.admin_listen] {
+            ensure!(address.ip().is_loopback(), "standalone opens loopback addresses only, and {address} is none");
+        }
+        // Its port must be known before the URL that tokens carry; nobody else can take a loopback port in between but
+        // then binding it below fails, loudly.
+        let listen = if self.listen.port() == 0 { free_port(self.listen).await? } else { self.listen };
+        let issuer_url = self.issuer_url.unwrap_or_else(|| format!("http://{listen}"));
+        let site = Site::new(&self.installation, &issuer_url, timings, Conflicts::Error)?;
+        let settings = folder::Settings {
+            manifests: Some(self.manifests),
+            data: Some(self.data),
+            ..folder::Settings::new(site.layout.namespaces())
+        };
+        let store = FolderStore::open(settings, process.clock.clone()).context("cannot open the folders")?;
+        process.serve_admin(self.admin_listen).await?;
+        let (follower, shutdown) = (store.clone(), process.supervisor.shutdown());
+        process.supervisor.spawn("folders", async move {
+            tokio::select! {
+                () = follower.follow() => anyhow::Ok(()),
+                () = shutdown.requested() => Ok(()),
+            }
+        });
+        let mut roles =
+            Roles::start(&mut process, Objects::Folder(store), site, "standalone".to_owned(), Role::Standalone);
+        roles.controller(None, LeaseTimings::default())?;
+        let plain = Tls::plain();
+        let issuer = roles.issuer(listen, &plain).await?;
+        let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;
+        Ok(Running { process, issuer, issuer_url, http })
+    }
+}
+
+/// A standalone that is up.
+pub(crate) struct Running {
+    process: Process,
+    issuer: SocketAddr,
+    issuer_url: String,
+    http: SocketAddr,
+}
+
+impl Running {
+    pub(crate) fn issuer_url(&self) -> String {
+        self.issuer_url.clone()
+    }
+
+    pub(crate) fn verifier_url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// Ends it, or waits for Ctrl-C first.
+    pub(crate) async fn end(self, wait: bool) -> Result<()> {
+        if !wait {
+            self.process.supervisor.shutdown().request();
+        }
+        self.process.run().await
+    }
+}
+
+/// The standalone of the demo: any free ports, no logs.
+pub(crate) async fn start_for_demo(manifests: &Path, data: &Path, clock: Clock, timings: Timings) -> Result<Running> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        standalone: Standalone,
+    }
+    let mut line: Vec<std::ffi::OsString> =
+        vec!["demo".into(), "--manifests".into(), manifests.into(), "--data".into(), data.into()];
+    for port in ["--listen", "--grpc-listen", "--http-listen", "--admin-listen"] {
+        line.extend([port.into(), "127.0.0.1:0".into()]);
+    }
+    let standalone = Line::try_parse_from(line).context("the demo's own flags")?.standalone;
+    standalone.start(Process::quiet(clock), timings).await
+}
+
+async fn free_port(near: SocketAddr) -> Result<SocketAddr> {
+    Ok(tokio::net::TcpListener::bind(near).await.context("no free port on loopback")?.local_addr()?)
+}

@@ -1,0 +1,73 @@
+//! `countersign verifier`: the authorization webhook; any number may run.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use clap::Args;
+use countersign_core::directory::Conflicts;
+
+use super::options::{Admin, Connection, Installation, IssuerUrl, Replica, Tls};
+use super::process::{Process, ProcessFlags};
+use super::roles::{Roles, Site};
+use crate::snapshot::Role;
+use crate::verifier::{Network, Settings};
+
+/// Answer proxies: may this request pass?
+#[derive(Args, Debug)]
+pub(crate) struct Verifier {
+    #[command(flatten)]
+    installation: Installation,
+    #[command(flatten)]
+    issuer: IssuerUrl,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    replica: Replica,
+    #[command(flatten)]
+    admin: Admin,
+    #[command(flatten)]
+    process: ProcessFlags,
+    #[command(flatten)]
+    tls: Tls,
+    #[command(flatten)]
+    wires: Wires,
+    /// Where Envoy's gRPC ext_authz is served
+    #[arg(long, env = "COUNTERSIGN_GRPC_LISTEN", default_value = "0.0.0.0:9001", value_name = "ADDRESS")]
+    grpc_listen: SocketAddr,
+    /// Where the HTTP wires are served
+    #[arg(long, env = "COUNTERSIGN_HTTP_LISTEN", default_value = "0.0.0.0:9002", value_name = "ADDRESS")]
+    http_listen: SocketAddr,
+}
+
+/// How the verifier treats its callers and its memory.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Wires {
+    /// Address or network of a proxy that may say in headers what the original request was (forward auth, `auth_request`);
+    /// may be given several times. Nobody else is believed
+    #[arg(long, env = "COUNTERSIGN_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
+    pub(crate) trusted_proxy: Vec<Network>,
+    /// Memory for tokens already verified, in bytes
+    #[arg(long, env = "COUNTERSIGN_TOKEN_CACHE_BYTES", default_value_t = Settings::default().cache_bytes, value_name = "BYTES")]
+    pub(crate) token_cache_bytes: u64,
+}
+
+impl Wires {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { cache_bytes: self.token_cache_bytes, trusted_proxies: self.trusted_proxy.clone() }
+    }
+}
+
+impl Verifier {
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(self) -> Result<()> {
+        let mut process = Process::start(&self.process)?;
+        let timings = self.installation.timings.values()?;
+        let site = Site::new(&self.installation, &self.issuer.issuer_url, timings, Conflicts::OldestWins)?;
+        process.serve_admin(self.admin.admin_listen).await?;
+        self.tls.files()?;
+        let objects = self.connection.objects(&process.clock).await?;
+        let mut roles = Roles::start(&mut process, objects, site, self.replica.name()?, Role::Verifier);
+        roles.verifier((self.grpc_listen, self.http_listen), &self.tls, self.wires.settings()).await?;
+        process.run().await
+    }
+}
