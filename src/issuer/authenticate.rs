@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::client::{Client, SecretMode, SecretSettings};
-use countersign_core::client_secret::{Presented as Value, Record, accept};
+use countersign_core::client_secret::{Presented as Value, Record, Refusal as SecretRefusal, accept};
 use countersign_core::directory::ClientView;
 use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ pub(crate) struct Authenticator {
 /// What one look at a snapshot says.
 enum Look {
     Good(Arc<ClientView>, Client),
-    /// Well signed, for a client this snapshot does not hold.
+    /// Well signed for a client this snapshot does not hold, or signed, it says, with the key after the newest known.
     NotYet,
     Bad,
 }
@@ -105,6 +105,9 @@ impl Authenticator {
         let peer = source(peer);
         if let Some(wait) = self.of_client.wait((id, peer), now).or(self.of_address.wait(peer, now)) {
             self.beyond.count(now).map_err(|_| Refusal::too_many(wait))?;
+        }
+        if snapshot.client_secret_keys.is_empty() && Value::parse(secret.expose()).is_ok() {
+            return Err(Refusal::unavailable("client secrets cannot be checked yet"));
         }
         let attempt = Attempt { id, secret, digest };
         match self.look_patiently(live, snapshot, &attempt).await {
@@ -157,12 +160,14 @@ impl Authenticator {
                 Look::Bad => return None,
                 Look::NotYet => {}
             }
-            // What was published before the subscription is seen here, what comes after it wakes.
-            let latest = live.load_full();
-            if Arc::ptr_eq(&latest, &snapshot) {
+            // What was published before the subscription is seen here, what comes after it wakes. Most changes concern
+            // others and are not worth a signature check.
+            let mut next = live.load_full();
+            while !is_news(&next, &snapshot, attempt.id) {
                 tokio::time::timeout_at(deadline, changes.changed()).await.ok()?;
+                next = live.load_full();
             }
-            snapshot = live.load_full();
+            snapshot = next;
             look = self.look(&snapshot, attempt);
         }
     }
@@ -172,10 +177,10 @@ impl Authenticator {
         let known = snapshot.directory.client(attempt.id).is_some();
         let usable = usable(snapshot, attempt.id);
         let settings = usable.as_ref().and_then(|(_, spec)| spec.secret());
-        let proof = if Value::parse(attempt.secret.expose()).is_ok() {
-            self.check_signed(snapshot, attempt, usable.as_ref().zip(settings))
-        } else {
-            check_recorded(snapshot, attempt, usable.as_ref().zip(settings))
+        let client = usable.as_ref().zip(settings);
+        let proof = match Value::parse(attempt.secret.expose()) {
+            Ok(value) => self.check_signed(snapshot, attempt, value.version, client),
+            Err(_) => check_recorded(snapshot, attempt, client),
         };
         match (proof, usable) {
             (Checked::Proven(proof), Some((client, spec))) => {
@@ -183,18 +188,30 @@ impl Authenticator {
                 Look::Good(client, spec)
             }
             (Checked::WellSigned, None) if !known => Look::NotYet,
+            (Checked::Early, _) => Look::NotYet,
             _ => Look::Bad,
         }
     }
 
-    fn check_signed(&self, snapshot: &Snapshot, attempt: &Attempt<'_>, client: Option<Usable<'_>>) -> Checked {
+    fn check_signed(
+        &self,
+        snapshot: &Snapshot,
+        attempt: &Attempt<'_>,
+        version: u32,
+        client: Option<Usable<'_>>,
+    ) -> Checked {
         // A client id that is none has no client; one that cannot have been signed for keeps the work the same.
         let Ok(id) = ClientId::new(attempt.id).or_else(|_| ClientId::new("-")) else { return Checked::Bad };
         let earliest = client.map_or(Timestamp::MIN, |((client, _), settings)| not_before(client, settings));
-        let Ok(accepted) =
-            accept(attempt.secret.expose(), &id, &self.issuer_name, &snapshot.client_secret_keys, earliest)
-        else {
-            return Checked::Bad;
+        let keys = &snapshot.client_secret_keys;
+        let accepted = match accept(attempt.secret.expose(), &id, &self.issuer_name, keys, earliest) {
+            Ok(accepted) => accepted,
+            Err(SecretRefusal::UnknownVersion)
+                if keys.active().is_some_and(|known| known.checked_add(1) == Some(version)) =>
+            {
+                return Checked::Early;
+            }
+            Err(_) => return Checked::Bad,
         };
         match client {
             None if id.as_str() == attempt.id => Checked::WellSigned,
@@ -221,6 +238,7 @@ struct Attempt<'a> {
 enum Checked {
     Proven(Proof),
     WellSigned,
+    Early,
     Bad,
 }
 
@@ -245,6 +263,12 @@ fn usable(snapshot: &Snapshot, id: &str) -> Option<Found> {
     let client = snapshot.directory.client(id)?;
     let spec = client.usable()?.clone();
     Some((Arc::clone(client), spec))
+}
+
+/// Whether the next snapshot may say something else about this client than the one before.
+fn is_news(next: &Snapshot, before: &Snapshot, id: &str) -> bool {
+    let client = |snapshot: &Snapshot| snapshot.directory.client(id).map(Arc::as_ptr);
+    !Arc::ptr_eq(&next.client_secret_keys, &before.client_secret_keys) || client(next) != client(before)
 }
 
 fn is_signed(settings: &SecretSettings) -> bool {

@@ -191,6 +191,31 @@ async fn a_well_signed_value_waits_for_its_client_to_become_known() {
 }
 
 #[tokio::test]
+async fn a_value_of_the_signers_next_version_waits_for_its_key() {
+    let world = World::new();
+    let arrives = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.change(|snapshot| snapshot.client_secret_keys = world.signer_keys(2));
+    };
+    let next = world.secret_of_version(2, "shop.checkout", 0);
+    let (answer, ()) = tokio::join!(try_secret(&world, "shop.checkout", &next), arrives);
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let begun = tokio::time::Instant::now();
+    let far = world.secret_of_version(9, "shop.checkout", 0);
+    assert_eq!(try_secret(&world, "shop.checkout", &far).await.error(), (401, "invalid_client"));
+    assert!(begun.elapsed() < Duration::from_millis(500), "only the very next is plausible");
+}
+
+#[tokio::test]
+async fn without_the_signers_keys_nobody_is_told_that_a_secret_is_wrong() {
+    let world = World::new();
+    world.change(|snapshot| snapshot.client_secret_keys = Arc::default());
+    let answer = try_secret(&world, "shop.checkout", &world.secret("shop.checkout", 0)).await;
+    assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    assert_eq!(world.readiness.missing(), ["client-secret-keys"]);
+}
+
+#[tokio::test]
 async fn tok_16_brute_force_is_slowed_and_the_right_caller_is_not() {
     let world = World::new();
     let attack = |from: &'static str| {

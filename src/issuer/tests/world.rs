@@ -133,10 +133,21 @@ impl World {
 
     /// A value the controller would have signed so many seconds after the beginning.
     pub(super) fn secret(&self, client_id: &str, issued: i64) -> String {
+        self.secret_of_version(1, client_id, issued)
+    }
+
+    pub(super) fn secret_of_version(&self, version: u32, client_id: &str, issued: i64) -> String {
         let installation = IssuerName::new("default").unwrap();
         let client_id = ClientId::new(client_id).unwrap();
-        let signature = self.secret_signer.sign(&message(&installation, &client_id, 1, at(issued)));
-        value(1, at(issued), signature.as_ref().try_into().unwrap())
+        let signature = self.secret_signer.sign(&message(&installation, &client_id, version, at(issued)));
+        value(version, at(issued), signature.as_ref().try_into().unwrap())
+    }
+
+    /// The signer's keyring after this many versions, all of the one key.
+    pub(super) fn signer_keys(&self, versions: usize) -> Arc<VerifyingKeys> {
+        let public = self.secret_signer.public_key().as_ref().try_into().unwrap();
+        let ring = (0..versions).fold(SignerKeyring::default(), |ring, _| ring.with_version(public, at(0)));
+        Arc::new(VerifyingKeys::new(&ring))
     }
 
     /// Changes the snapshot.
