@@ -195,12 +195,15 @@ impl Check {
         if self.nodes > MAX_NODES {
             return Err(ConditionError::TooComplex);
         }
-        if let Some((root, fields)) = access_path(node) {
-            if !self.bound.iter().any(|name| name == root) {
-                // The selects and constants on the way are nodes too.
-                self.nodes += fields.len();
-                return self.uses.note(root, &fields).map_err(|()| ConditionError::Variable(root.to_owned()));
+        if let Some((root, fields)) = access_path(node)
+            && !self.bound.iter().any(|name| name == root)
+        {
+            // The selects and constants on the way are nodes too.
+            self.nodes += fields.len();
+            if self.nodes > MAX_NODES {
+                return Err(ConditionError::TooComplex);
             }
+            return self.uses.note(root, &fields).map_err(|()| ConditionError::Variable(root.to_owned()));
         }
         match &node.expr {
             Expr::Literal(_) | Expr::Ident(_) => Ok(()),

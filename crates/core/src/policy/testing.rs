@@ -159,14 +159,9 @@ pub(super) fn describe(verdict: &Verdict<'_>) -> String {
             format!("200 {reason} {identity}")
         }
         Answer::Deny(refusal) => {
-            let mut text = format!("{} {}", refusal.status.code(), refusal.reason);
-            if let Some(error) = refusal.error {
-                text += &format!(" {}", error.code());
-            }
-            if let Some(scope) = &refusal.scope {
-                text += &format!(" {scope:?}", scope = scope.to_string());
-            }
-            text
+            let error = refusal.error.map(|error| format!(" {}", error.code())).unwrap_or_default();
+            let scope = refusal.scope.as_ref().map(|scope| format!(" \"{scope}\"")).unwrap_or_default();
+            format!("{} {}{error}{scope}", refusal.status.code(), refusal.reason)
         }
     }
 }

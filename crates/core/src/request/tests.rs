@@ -6,7 +6,7 @@ const NO_HEADERS: &&[(&str, &str)] = &(&[] as &[_]);
 
 fn credential_of(headers: &'static [(&'static str, &'static str)], target: &'static str) -> Credential<'static> {
     let headers: &'static dyn Headers = Box::leak(Box::new(headers));
-    Request::read(&RequestParts { headers, target, ..ORDERS }).expect("a readable request").credential
+    Request::read(&RequestParts { target, headers, ..ORDERS }).expect("a readable request").credential
 }
 
 fn refusal_of(parts: &RequestParts<'_>, headers: &[(&str, &str)]) -> Option<Ambiguity> {
