@@ -14,9 +14,9 @@ use crate::runtime::metrics::Metrics;
 /// How a proxy asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wire {
-    /// gRPC ext_authz.
+    /// Envoy's `ext_authz` over gRPC.
     Grpc,
-    /// HTTP ext_authz.
+    /// Envoy's `ext_authz` over HTTP.
     Http,
     /// Traefik, Caddy.
     ForwardAuth,

@@ -1,8 +1,8 @@
-//! Envoy ext_authz over gRPC: `envoy.service.auth.v3.Authorization/Check`.
+//! Envoy `ext_authz` over gRPC: `envoy.service.auth.v3.Authorization/Check`.
 //!
-//! Flows in: a CheckRequest. Flows out: a CheckResponse, always: a gRPC error would be taken for the verifier's failure,
+//! Flows in: a `CheckRequest`. Flows out: a `CheckResponse`, always: a gRPC error would be taken for the verifier's failure,
 //! which a proxy may be told to let pass, so whatever a client can bring about is a denial instead. That includes bytes
-//! which are no CheckRequest, since a header that is not UTF-8 makes some.
+//! which are no `CheckRequest`, since a header that is not UTF-8 makes some.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! The HTTP wires on 9002: Envoy ext_authz, forward auth (Traefik, Caddy), nginx `auth_request`.
+//! The HTTP wires on 9002: Envoy `ext_authz`, forward auth (Traefik, Caddy), nginx `auth_request`.
 //!
 //! ```text
 //! /ext-authz/policy/{ns}/{name}/…   /ext-authz/by-host/…    the request itself, behind Envoy's path prefix
@@ -77,7 +77,7 @@ fn read_route(target: &str) -> Option<Route> {
     let mut parts = rest.splitn(3, '/');
     let (namespace, name) = (parts.next()?, parts.next()?);
     let own = parts.next();
-    // Only ext_authz has the request's own path behind ours.
+    // Only Envoy has the request's own path behind ours.
     if own.is_some() && wire != Wire::Http {
         return None;
     }

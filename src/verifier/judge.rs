@@ -129,7 +129,7 @@ impl Verifier {
                 wire = ask.wire.name(),
                 status = refusal.status.code(),
                 reason = refusal.reason.name(),
-                named = ask.policy.map(tracing::field::debug),
+                named = ask.policy.filter(|named| named.len() <= 320).map(tracing::field::debug),
                 policy,
                 rule,
                 "request refused"

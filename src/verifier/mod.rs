@@ -34,6 +34,8 @@ use self::counters::Counters;
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Condition;
+use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 
 /// How many requests may wait for a key at a time.
@@ -81,6 +83,19 @@ impl Verifier {
             key_waits: Semaphore::new(KEY_WAITS),
             trusted_proxies: settings.trusted_proxies,
         })
+    }
+
+    /// A task that keeps a condition for `/readyz`: it holds while there is a key to check tokens with. That the policies
+    /// are there is the feed's condition; until then the snapshot is empty and everything is refused.
+    pub async fn keep_ready(self: Arc<Self>, keys: Condition, shutdown: Shutdown) {
+        let mut changes = self.live.subscribe();
+        loop {
+            keys.set(!self.live.load().keys.is_empty());
+            tokio::select! {
+                () = changes.changed() => {}
+                () = shutdown.requested() => return,
+            }
+        }
     }
 
     /// What is served on 9001: `envoy.service.auth.v3.Authorization`.

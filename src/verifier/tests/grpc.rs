@@ -1,4 +1,4 @@
-//! Envoy ext_authz over gRPC: answers and the gateway threats.
+//! Envoy `ext_authz` over gRPC: answers and the gateway threats.
 
 use std::collections::HashMap;
 

@@ -135,3 +135,20 @@ async fn jwt_06_the_wait_for_a_key_is_short_and_only_for_a_few() {
     assert_eq!(world.get(&token).await, 401);
     assert!(begun.elapsed() < Duration::from_millis(40), "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn gwy_07_the_verifier_is_ready_only_while_it_has_keys() {
+    let world = World::new();
+    let readiness = crate::runtime::readiness::Readiness::new();
+    let shutdown = crate::runtime::supervisor::Shutdown::default();
+    let kept = tokio::spawn(Arc::clone(&world.verifier).keep_ready(readiness.condition("keys"), shutdown));
+    for (rings, ready) in [(vec![world.key.ring(KeyState::Active)], true), (vec![], false)] {
+        world.change(|snapshot| snapshot.keys = Arc::new(KeySet::build(&rings, [])));
+        let until = Instant::now() + Duration::from_secs(5);
+        while readiness.is_ready() != ready && Instant::now() < until {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(readiness.is_ready(), ready);
+    }
+    kept.abort();
+}
