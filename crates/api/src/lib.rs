@@ -27,6 +27,7 @@ pub mod selector;
 pub mod signingkey;
 #[cfg(test)]
 mod testing;
+mod validate;
 
 pub use crds::crds;
 pub use duration::{Duration, DurationError};
@@ -35,6 +36,7 @@ pub use namespaceallowance::{NamespaceAllowance, NamespaceAllowanceSpec, Namespa
 pub use oauthclient::{OAuthClient, OAuthClientSpec, OAuthClientStatus};
 pub use scopepolicy::{ScopePolicy, ScopePolicySpec, ScopePolicyStatus};
 pub use signingkey::{SigningKey, SigningKeySpec, SigningKeyStatus};
+pub use validate::{Violation, violations};
 
 /// The API group of every kind.
 pub const GROUP: &str = "countersign.dev";

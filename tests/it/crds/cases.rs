@@ -56,6 +56,15 @@ pub(super) const ACCEPTED: &[(&str, &str)] = &[
     ),
 ];
 
+/// What the API server says where the schema alone refuses; `countersign_api::violations` must see the same.
+pub(super) const SCHEMA_PHRASES: &[&str] = &[
+    "should match",
+    "should have at least 1 items",
+    "field not declared in schema",
+    "duplicate entries for key",
+    "supported values",
+];
+
 pub(super) const REFUSED: &[(&str, &str, &str)] = &[
     ("OAuthClient", "{clientId: 'a:b'}", "should match"),
     ("OAuthClient", "{state: Paused}", "supported values: \"Active\", \"Suspended\""),

@@ -3,7 +3,8 @@
 
 mod cases;
 
-use cases::{ACCEPTED, REFUSED};
+use cases::{ACCEPTED, REFUSED, SCHEMA_PHRASES};
+use countersign_api::violations;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ async fn what_a_person_may_write_is_accepted() {
     for (kind, spec) in ACCEPTED {
         let answer = cluster.apply(kind, "accepted", spec).await;
         assert!(answer.is_ok(), "{kind} {spec}: {}", answer.unwrap_err());
+        assert_eq!(violations(kind, &json!({"spec": read(spec)})), [], "{kind} {spec}: refused offline");
     }
 }
 
@@ -39,6 +41,8 @@ async fn what_cannot_be_meant_is_refused_with_a_word_on_what_to_write() {
             Ok(()) => panic!("{kind} {spec} was accepted"),
             Err(said) => assert!(said.contains(phrase), "{kind} {spec}: {said}"),
         }
+        let offline = violations(kind, &json!({"spec": read(spec)}));
+        assert!(!offline.is_empty() || !SCHEMA_PHRASES.contains(phrase), "{kind} {spec} is accepted offline");
     }
 }
 
@@ -178,7 +182,7 @@ impl Cluster {
     }
 
     async fn patch(&self, kind: &str, name: &str, spec: &str, dry_run: bool) -> Result<(), String> {
-        let spec: Value = serde_saphyr::from_str(spec).unwrap();
+        let spec = read(spec);
         let object = json!({
             "apiVersion": format!("{}/v1alpha1", countersign_api::GROUP), "kind": kind, "metadata": {"name": name}, "spec": spec
         });
@@ -186,4 +190,8 @@ impl Cluster {
         (how.dry_run, how.field_validation) = (dry_run, Some(ValidationDirective::Strict));
         self.api(kind).patch(name, &how, &Patch::Apply(&object)).await.map(drop).map_err(|error| error.to_string())
     }
+}
+
+fn read(spec: &str) -> Value {
+    serde_saphyr::from_str(spec).unwrap()
 }
