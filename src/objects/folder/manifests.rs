@@ -243,6 +243,10 @@ impl Reader {
             return self.blame(file, first + line.unwrap_or(1) - 1, field, message);
         }
         let kind = known.kind.clone();
+        let violations = countersign_api::violations(&kind.name, &value);
+        if !violations.is_empty() {
+            return violations.into_iter().for_each(|found| self.blame(file, first, found.field, found.message));
+        }
         let key = match key(&value, known.namespaced) {
             Ok(key) => key,
             Err((field, message)) => return self.blame(file, first, field.to_owned(), message),
