@@ -30,6 +30,10 @@ enum Place {
 }
 
 impl Allowances {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<AllowanceObject>> {
+        self.all.values()
+    }
+
     pub(super) fn get(&self, name: &ObjectName) -> Option<&Arc<AllowanceObject>> {
         self.all.get(name)
     }

@@ -188,6 +188,11 @@ impl Directory {
         self.allowances.get(name)
     }
 
+    /// Every NamespaceAllowance.
+    pub fn allowances(&self) -> impl Iterator<Item = &Arc<AllowanceObject>> {
+        self.allowances.all()
+    }
+
     /// What a selector means. `by-host` depends on the request: see [`Self::by_host`].
     pub fn policy_set(&self, selector: &Selector) -> Option<&Arc<PolicySet>> {
         match selector {
