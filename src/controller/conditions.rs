@@ -95,7 +95,8 @@ pub fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-fn cut(message: &str) -> String {
+/// A message no longer than any schema allows.
+pub fn cut(message: &str) -> String {
     if message.len() <= MESSAGE_MAX {
         return message.to_owned();
     }

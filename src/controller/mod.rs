@@ -13,10 +13,13 @@
 
 pub mod conditions;
 pub mod leader;
+mod namespace_allowance;
 pub mod oauth_client;
 pub mod pace;
 pub mod queue;
 pub mod replicas;
+pub mod reported;
+mod scope_policy;
 pub mod secret_signer;
 pub mod start;
 mod table;

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use countersign_api::{NamespaceAllowance, ScopePolicy};
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
 
 use super::oauth_client::{Connection, OAuthClients, Parts};
 use super::replicas::Replicas;
+use super::reported::{Reported, Reports};
 use super::secret_signer::{SIGNER, SecretSigner};
 use super::{Gate, Kind, Loop, LoopMetrics, Pace, Queue, Writer};
 use crate::objects::Objects;
@@ -60,7 +62,19 @@ pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings
     let replicas = replicas(&mut shared);
     let pace = Pace::default();
     let signer = secret_signer(&mut shared);
+    reports::<ScopePolicy>(&mut shared, ("scope-policies", "scope-policies-watch"), &pace);
+    reports::<NamespaceAllowance>(&mut shared, ("namespace-allowances", "namespace-allowances-watch"), &pace);
     oauth_clients(&mut shared, signer, replicas, pace);
+}
+
+fn reports<K: Reported>(shared: &mut Shared<'_>, (name, watch): (&'static str, &'static str), pace: &Pace) {
+    let Settings { objects, layout, clock, snapshot, .. } = shared.settings;
+    let issuer = layout.issuer_name().as_str();
+    let kind = Arc::new(Reports::<K>::new(shared.writer(name), issuer, clock.clone(), snapshot.clone(), pace.clone()));
+    let queue = Queue::default();
+    let follow = Arc::clone(&kind).follow(objects.clone(), queue.clone(), shared.supervisor.shutdown());
+    shared.supervisor.spawn(watch, follow);
+    shared.run(name, kind, queue);
 }
 
 fn replicas(shared: &mut Shared<'_>) -> Replicas {

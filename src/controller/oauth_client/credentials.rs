@@ -307,7 +307,8 @@ fn reference(seen: &Seen<'_>, secret: Option<&Secret>, now: Timestamp) -> Creden
     };
     let record = if seen.paused && record != RecordChange::Remove { RecordChange::Keep } else { record };
     let state = SecretState::default();
-    Credentials { record, state, ..waiting(seen, &finding, Some(now + POLL)) }
+    let untouched = waiting(seen, &finding, Some(now + POLL));
+    Credentials { finding, record, state, ..untouched }
 }
 
 /// The end of the record there is.
