@@ -59,7 +59,7 @@ impl Replicas {
         while !shutdown.is_requested() {
             tokio::select! {
                 Some(change) = leases.next() => {
-                    self.witnesses().observe(change, clock.now());
+                    self.witnesses().observe(&change, clock.now());
                     changed();
                 }
                 _ = sweep.tick() => self.sweep(&writer, clock.now()).await,

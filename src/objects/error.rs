@@ -72,7 +72,11 @@ impl Error {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Invalid { .. } | Self::Forbidden { .. } | Self::ReadOnly { .. } | Self::Manifests(_) => Class::User,
+            Self::Invalid { .. }
+            | Self::Forbidden { .. }
+            | Self::ReadOnly { .. }
+            | Self::UnsafePath { .. }
+            | Self::Manifests(_) => Class::User,
             Self::NotFound { .. }
             | Self::AlreadyExists { .. }
             | Self::Conflict { .. }
@@ -82,7 +86,6 @@ impl Error {
             | Self::Locked { .. }
             | Self::Io { .. }
             | Self::Closed => Class::Transient,
-            Self::UnsafePath { .. } => Class::User,
             Self::Malformed { .. } => Class::Bug,
         }
     }

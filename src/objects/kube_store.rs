@@ -194,13 +194,11 @@ impl KubeStore {
 
     async fn within_deadline<T>(&self, call: &Call, answer: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
         let after = self.options.deadline;
-        match tokio::time::timeout(after, answer).await {
-            Ok(answer) => answer.map_err(|error| call.failed(error)),
-            Err(_) => {
-                let Call { verb, kind, key, .. } = call.clone();
-                Err(Error::TimedOut { verb, kind, key, after })
-            }
+        if let Ok(answer) = tokio::time::timeout(after, answer).await {
+            return answer.map_err(|error| call.failed(error));
         }
+        let Call { verb, kind, key, .. } = call.clone();
+        Err(Error::TimedOut { verb, kind, key, after })
     }
 }
 

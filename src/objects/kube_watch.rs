@@ -20,10 +20,10 @@ use super::{Change, Deleted, Key, KubeStore, Object, Reach, Selection};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-const HELD_FOR: Duration = Duration::from_secs(60);
+const HELD_FOR: Duration = Duration::from_mins(1);
 
 impl KubeStore {
-    pub(super) fn watch<K: Object>(&self, selection: Selection) -> BoxStream<'static, Change<K>> {
+    pub(super) fn watch<K: Object>(&self, selection: &Selection) -> BoxStream<'static, Change<K>> {
         let period = u32::try_from(self.options.watch_period.as_secs()).unwrap_or(90);
         let mut config = watcher::Config::default().timeout(period);
         config.label_selector = selection.selector();
@@ -126,7 +126,7 @@ impl Iterator for Doubling {
         let delay = self.next;
         self.next = (delay * 2).min(LONGEST_DELAY);
         let thousandths = u32::try_from(self.jitter.hash_one(delay) % 334).unwrap_or(0);
-        Some(delay - delay * thousandths / 1000)
+        Some(delay.saturating_sub(delay * thousandths / 1000))
     }
 }
 

@@ -94,7 +94,7 @@ impl Layout {
         &self.issuer_name
     }
 
-    /// Keyrings, the client-secret signer, the leader's Lease, SigningKeys.
+    /// Keyrings, the client-secret signer, the leader's Lease and the rings' specs.
     pub fn system_namespace(&self) -> &str {
         &self.system
     }

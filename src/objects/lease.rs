@@ -154,12 +154,13 @@ impl Elector {
         let Ok(lease) = tokio::time::timeout(deadline, lease).await else { return Ok(()) };
         let lease = lease?;
         let Some(next) = self.candidate.claim(&self.key, lease, began, MicroTime(self.clock.now())) else {
-            return Ok(self.follow());
+            self.follow();
+            return Ok(());
         };
         let exists = next.metadata.resource_version.is_some();
         let written = if exists { self.objects.replace(&next).await } else { self.objects.create(&next).await };
         match written {
-            Ok(written) => self.lead(written, began),
+            Ok(written) => self.lead(&written, began),
             // Another was first; its claim is seen at the next look.
             Err(error) if error.lost_a_race() => self.follow(),
             Err(error) => return Err(error),
@@ -167,11 +168,11 @@ impl Elector {
         Ok(())
     }
 
-    fn lead(&mut self, lease: Lease, began: Instant) {
+    fn lead(&mut self, lease: &Lease, began: Instant) {
         if !self.claim.borrow().holds(Instant::now()) {
             tracing::info!(identity = self.candidate.identity, "this process leads");
         }
-        self.candidate.observe(&lease, began);
+        self.candidate.observe(lease, began);
         self.claim.send_replace(Claim::Until(began + self.candidate.timings.deadline));
     }
 
@@ -190,7 +191,7 @@ impl Elector {
         match self.objects.replace(&vacated(lease)).await {
             Ok(_) => tracing::info!("gave up the leader's Lease"),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the leader's Lease was not given up")
+                tracing::warn!(error = &error as &dyn std::error::Error, "the leader's Lease was not given up");
             }
         }
     }

@@ -216,7 +216,10 @@ impl Objects {
 
     /// The changes of a kind, from a first whole listing on, without end. Each watch backs off by itself.
     pub fn watch<K: Object>(&self, selection: Selection) -> BoxStream<'static, Change<K>> {
-        either!(self, store => store.watch(selection))
+        match self {
+            Self::Kube(store) => store.watch(&selection),
+            Self::Folder(store) => store.watch(selection),
+        }
     }
 
     /// The object, or `None` where there is none.

@@ -53,7 +53,7 @@ pub fn read(map: &ConfigMap) -> Option<Result<Shard, serde_json::Error>> {
 pub struct Writer {
     objects: Objects,
     layout: Layout,
-    writer: String,
+    name: String,
     clock: Clock,
     timings: Timings,
     requests: mpsc::Receiver<Request>,
@@ -68,19 +68,13 @@ struct Held {
 }
 
 impl Writer {
-    /// `writer` is this process's alone, such as `issuer-<pod>`.
-    pub fn new(
-        objects: &Objects,
-        layout: &Layout,
-        writer: &str,
-        clock: Clock,
-        timings: Timings,
-    ) -> (Self, Revocations) {
+    /// `name` is this process's alone, such as `issuer-<pod>`.
+    pub fn new(objects: &Objects, layout: &Layout, name: &str, clock: Clock, timings: Timings) -> (Self, Revocations) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let writer = Self {
             objects: objects.managed_by("countersign/revocations"),
             layout: layout.clone(),
-            writer: writer.to_owned(),
+            name: name.to_owned(),
             clock,
             timings,
             requests,
@@ -164,7 +158,7 @@ impl Writer {
     /// What a predecessor of this name wrote, or this process itself before a write went astray. Numbers may be missing:
     /// the leader sweeps shards in which everything ended.
     async fn read_back(&self) -> Result<Vec<Held>, Error> {
-        let keys: Vec<_> = (0..MOST_SHARDS).map(|at| self.layout.revocations(&self.writer, at)).collect();
+        let keys: Vec<_> = (0..MOST_SHARDS).map(|at| self.layout.revocations(&self.name, at)).collect();
         let maps = try_join_all(keys.iter().map(|key| self.objects.get::<ConfigMap>(key))).await?;
         let held = keys.iter().zip(maps).map(|(key, map)| {
             let shard = map.as_ref().and_then(read).and_then(Result::ok);
@@ -177,9 +171,9 @@ impl Writer {
     }
 
     async fn store(&self, at: usize, held: Held) -> Result<Held, Error> {
-        let key = self.layout.revocations(&self.writer, at);
+        let key = self.layout.revocations(&self.name, at);
         let mut metadata = self.layout.meta(&key, Part::Revocations);
-        metadata.labels.get_or_insert_default().insert(WRITER.to_owned(), label_value(&self.writer));
+        metadata.labels.get_or_insert_default().insert(WRITER.to_owned(), label_value(&self.name));
         metadata.resource_version = held.map.and_then(|map| map.metadata.resource_version);
         let text = serde_json::to_string(&held.shard).map_err(|error| malformed(&key, &error))?;
         let data = Some([(REVOCATIONS_DATA.to_owned(), text)].into());

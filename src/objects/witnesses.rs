@@ -35,19 +35,19 @@ struct Replica {
 
 impl Witnesses {
     /// Takes in a change seen at `now`. A leader begins with an empty `Witnesses` and the watch's `Reset`.
-    pub fn observe(&mut self, change: Change<Lease>, now: Timestamp) {
+    pub fn observe(&mut self, change: &Change<Lease>, now: Timestamp) {
         match change {
             Change::Reset(leases) => {
                 let mut gone = std::mem::take(&mut self.replicas);
                 for lease in leases {
                     let known = gone.remove(&Key::of(&lease.metadata));
-                    self.saw(&lease, known, now);
+                    self.saw(lease, known.as_ref(), now);
                 }
             }
             Change::Apply(lease) => {
                 let known = self.replicas.remove(&Key::of(&lease.metadata));
                 let new = known.is_none();
-                self.saw(&lease, known, now);
+                self.saw(lease, known.as_ref(), now);
                 // A Lease that came while this leader watched was written while it watched.
                 if let Some(replica) = self.replicas.get_mut(&Key::of(&lease.metadata)).filter(|_| new) {
                     replica.renewed = true;
@@ -63,10 +63,10 @@ impl Witnesses {
         }
     }
 
-    fn saw(&mut self, lease: &Lease, known: Option<Replica>, now: Timestamp) {
+    fn saw(&mut self, lease: &Lease, known: Option<&Replica>, now: Timestamp) {
         let Some((role, name, report)) = heartbeat::read(lease) else { return };
         let preconditions = Preconditions::exactly(&lease.metadata);
-        let (changed_at, renewed) = match &known {
+        let (changed_at, renewed) = match known {
             Some(known) if known.preconditions == preconditions => (known.changed_at, known.renewed),
             Some(_) => (now, true),
             None => (now, false),
@@ -117,5 +117,120 @@ impl Witnesses {
 impl Replica {
     fn is_older_than(&self, age: std::time::Duration, now: Timestamp) -> bool {
         now.duration_since(self.changed_at) >= jiff::SignedDuration::try_from(age).unwrap_or(jiff::SignedDuration::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use countersign_core::names::{IssuerName, Namespace, ObjectName};
+    use futures::StreamExt;
+    use tokio::sync::watch;
+
+    use super::super::heartbeat::{Heartbeat, UsedSecret, UsedSecrets};
+    use super::super::layout::{Layout, Part};
+    use super::super::{FolderStore, Objects, Selection};
+    use super::*;
+    use crate::runtime::clock::Clock;
+    use crate::runtime::supervisor::Supervisor;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn layout() -> Layout {
+        Layout::new(IssuerName::new("default").unwrap(), &Namespace::new("system").unwrap()).unwrap()
+    }
+
+    fn serials(serial: u64) -> Report {
+        Report { serials: [(ObjectName::new("default").unwrap(), serial)].into(), used: UsedSecrets::default() }
+    }
+
+    /// What a replica's heartbeats look like to a watch.
+    async fn changes(reports: Vec<Report>) -> Vec<Change<Lease>> {
+        let objects = Objects::Folder(FolderStore::in_memory(Clock::system()).unwrap());
+        let mut watch = objects.watch::<Lease>(Selection::all());
+        let mut seen = Vec::new();
+        let (report, reported) = watch::channel(Report::default());
+        let who = (ReplicaRole::Issuer, "a");
+        let heartbeat = Heartbeat::new(&objects, &layout(), who, (Clock::system(), Duration::from_mins(1)), reported);
+        let shutdown = Supervisor::new().shutdown();
+        let running = tokio::spawn(heartbeat.run(shutdown.clone()));
+        while seen.len() < 2 {
+            seen.push(watch.next().await.unwrap());
+        }
+        for next in reports {
+            report.send_replace(next);
+            seen.push(watch.next().await.unwrap());
+        }
+        shutdown.request();
+        running.await.unwrap().unwrap();
+        seen.push(watch.next().await.unwrap());
+        seen
+    }
+
+    fn serial(witnesses: &Witnesses, second: i64) -> Vec<Option<u64>> {
+        let ring = witnesses.of_ring("default", at(second), &Timings::default());
+        ring.into_iter().map(|witness| witness.serial).collect()
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_tells_each_serial_at_once_and_ends_with_its_replica() {
+        let seen = changes(vec![serials(3), serials(4)]).await;
+        let mut witnesses = Witnesses::default();
+        let expected = [vec![], vec![None], vec![Some(3)], vec![Some(4)], vec![]];
+        for (change, expected) in seen.iter().zip(expected) {
+            witnesses.observe(change, at(100));
+            assert_eq!(serial(&witnesses, 100), expected, "{change:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_new_leader_finds_blocks_until_it_is_renewed_or_stale() {
+        let seen = changes(vec![serials(3), serials(4)]).await;
+        let [_, _, Change::Apply(third), Change::Apply(fourth), _] = &seen[..] else { panic!("{seen:?}") };
+        let mut witnesses = Witnesses::default();
+        witnesses.observe(&Change::Reset(vec![third.clone()]), at(100));
+        assert_eq!(serial(&witnesses, 100), [None], "it lives, and vouches for nothing yet");
+        witnesses.observe(&Change::Reset(vec![third.clone()]), at(200));
+        assert_eq!(serial(&witnesses, 200), [None], "a relisting is no renewal");
+        assert_eq!(serial(&witnesses, 400), [], "unchanged for five minutes");
+        witnesses.observe(&Change::Apply(fourth.clone()), at(410));
+        assert_eq!(serial(&witnesses, 410), [Some(4)]);
+        assert_eq!(witnesses.stale(at(410 + 3_599), &Timings::default()), []);
+        let stale = witnesses.stale(at(410 + 3_600), &Timings::default());
+        assert_eq!(stale, [(Key::of(&fourth.metadata), Preconditions::exactly(&fourth.metadata))]);
+    }
+
+    #[tokio::test]
+    async fn use_of_an_older_value_counts_and_so_does_what_did_not_fit() {
+        let client = Uid::new("u1").unwrap();
+        let value = |issued, used| UsedSecret { client: client.clone(), issued_at: at(issued), last_used_at: at(used) };
+        let with = |values, more| Report { used: UsedSecrets { values, more }, ..serials(values_serial(more)) };
+        let seen = changes(vec![with(vec![value(10, 90), value(20, 95)], false), with(vec![], true)]).await;
+        let mut witnesses = Witnesses::default();
+        let mut usage = |change: &Change<Lease>| {
+            witnesses.observe(change, at(100));
+            witnesses.usage(&client, at(20), at(100), &Timings::default())
+        };
+        assert_eq!(usage(&seen[0]), Usage { all_reported: false, last_used_at: None }, "nobody lives");
+        usage(&seen[1]);
+        assert_eq!(usage(&seen[2]), Usage { all_reported: true, last_used_at: Some(at(90)) });
+        assert_eq!(usage(&seen[3]), Usage { all_reported: true, last_used_at: Some(at(100)) });
+    }
+
+    /// Serials that differ, so that each report is sent at once.
+    fn values_serial(more: bool) -> u64 {
+        if more { 2 } else { 1 }
+    }
+
+    #[test]
+    fn leases_of_others_are_no_witnesses() {
+        let mut witnesses = Witnesses::default();
+        let key = Key::namespaced("system-replicas", "x");
+        let lease = Lease { metadata: layout().meta(&key, Part::Heartbeat), spec: None };
+        witnesses.observe(&Change::Reset(vec![lease, Lease::default()]), at(1));
+        assert_eq!(serial(&witnesses, 1), []);
     }
 }

@@ -26,6 +26,7 @@ use crate::objects::Change;
 use crate::objects::layout::Layout;
 
 /// One change of one watch.
+#[expect(clippy::large_enum_variant, reason = "moved once, from its watch to its table")]
 pub(super) enum Update {
     Client(Change<OAuthClient>),
     Policy(Change<ScopePolicy>),
@@ -39,6 +40,7 @@ pub(super) enum Update {
 
 /// What is to be done before the next snapshot.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether one part of the snapshot is to be built anew")]
 struct Pending {
     directory: Vec<directory::Change>,
     shards: Vec<Arc<Shard>>,
@@ -133,7 +135,9 @@ impl Builder {
             }
             Update::SystemMap(change) => {
                 let rows = self.system_maps.take(change, refused, |map, _| read::system_map(layout, map));
-                rows.into_iter().for_each(|row| self.take_system_map(row));
+                for row in rows {
+                    self.take_system_map(row);
+                }
             }
             Update::KeySecret(change) => {
                 let rows = self.key_secrets.take(change, refused, |secret, _| read::key_secret(layout, secret));

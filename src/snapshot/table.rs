@@ -3,7 +3,7 @@
 //! Flows in: the changes of a watch. Flows out: what really differs, as core's values. Status writes, relistings and
 //! labels nobody reads end here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::objects::{Change, Key, Malformed, Object};
@@ -48,13 +48,13 @@ impl<T: PartialEq> Table<T> {
             Change::Malformed(malformed) => self.refuse(malformed, refused).into_iter().collect(),
             Change::Reset(objects) => {
                 refused.retain(|(kind, _), _| *kind != self.kind);
-                let mut gone: HashMap<_, _> = self.rows.keys().map(|key| (key.clone(), ())).collect();
+                let mut gone: HashSet<_> = self.rows.keys().cloned().collect();
                 let mut rows = Vec::new();
                 for object in &objects {
                     gone.remove(&Key::of(object.meta()));
                     rows.extend(self.set(object, refused, &convert));
                 }
-                rows.extend(gone.into_keys().filter_map(|key| self.remove(key)));
+                rows.extend(gone.into_iter().filter_map(|key| self.remove(key)));
                 rows
             }
         }

@@ -87,7 +87,7 @@ impl Drop for World {
     }
 }
 
-fn object<K: Object>(kind: &str, namespace: &str, name: &str, spec: serde_json::Value) -> K {
+fn object<K: Object>(kind: &str, namespace: &str, name: &str, spec: &serde_json::Value) -> K {
     serde_json::from_value(json!({
         "apiVersion": "countersign.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace}, "spec": spec
@@ -96,7 +96,7 @@ fn object<K: Object>(kind: &str, namespace: &str, name: &str, spec: serde_json::
 }
 
 fn client(name: &str) -> OAuthClient {
-    object("OAuthClient", "shop", name, json!({}))
+    object("OAuthClient", "shop", name, &json!({}))
 }
 
 fn ring(serial: u64, state: KeyState) -> Keyring {
@@ -127,9 +127,9 @@ fn ring(serial: u64, state: KeyState) -> Keyring {
 async fn objects_come_and_go_and_foreign_ones_stay_out() {
     let world = World::start(Role::Issuer);
     world.objects.create(&client("checkout")).await.unwrap();
-    let foreign: OAuthClient = object("OAuthClient", "shop", "foreign", json!({"issuer": "other"}));
+    let foreign: OAuthClient = object("OAuthClient", "shop", "foreign", &json!({"issuer": "other"}));
     world.objects.create(&foreign).await.unwrap();
-    let policy: ScopePolicy = object("ScopePolicy", "shop", "orders", json!({"audience": "https://orders.shop.svc"}));
+    let policy: ScopePolicy = object("ScopePolicy", "shop", "orders", &json!({"audience": "https://orders.shop.svc"}));
     world.objects.create(&policy).await.unwrap();
     world.until("the client and the policy", |s| s.directory.client("shop.checkout").is_some()).await;
     world.until("the policy", |s| s.directory.policies().count() == 1).await;
@@ -147,7 +147,7 @@ async fn a_malformed_object_is_left_out_and_named() {
     let metadata = world.layout.meta(&key, Part::Keyring);
     let data = Some([(KEYRING_DATA.to_owned(), "{".to_owned())].into());
     world.objects.create(&ConfigMap { metadata, data, ..ConfigMap::default() }).await.unwrap();
-    let policy: ScopePolicy = object("ScopePolicy", "shop", "orders", json!({"audience": "https://orders.shop.svc"}));
+    let policy: ScopePolicy = object("ScopePolicy", "shop", "orders", &json!({"audience": "https://orders.shop.svc"}));
     world.objects.create(&policy).await.unwrap();
     world.until("the policy behind it", |s| s.directory.policies().count() == 1).await;
     for _ in 0..500 {
@@ -199,7 +199,7 @@ async fn serials_dead_keys_and_epochs_never_shrink() {
     world.write_ring(&ring(3, KeyState::Active)).await;
     let jwk = ring(1, KeyState::Active).keys[0].key_id().clone();
     let dead = json!({"algorithm": "EdDSA", "revokedKeyIds": [jwk.as_str()]});
-    let spec = world.objects.create(&object::<SigningKey>("SigningKey", "system", "default", dead)).await.unwrap();
+    let spec = world.objects.create(&object::<SigningKey>("SigningKey", "system", "default", &dead)).await.unwrap();
     world.until("the dead key", |s| s.keys.is_revoked(&jwk)).await;
     world.objects.delete::<SigningKey>(&Key::of(&spec.metadata), &Preconditions::default()).await.unwrap();
     world.objects.create(&client("after")).await.unwrap();

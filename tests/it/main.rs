@@ -14,4 +14,5 @@
 mod architecture;
 mod crds;
 mod harness;
+mod objects;
 mod support;

@@ -83,13 +83,16 @@ pub struct Unreadable {
     pub problems: Vec<Problem>,
 }
 
+/// What is wrong with an object, and the line where the YAML itself can be blamed.
+type Fault = (String, Option<usize>);
+
 /// A kind that manifests may hold.
 struct Known {
     kind: Kind,
     api_version: String,
     namespaced: bool,
-    /// Why the object is not of its kind, and the error with a position where the YAML itself can be blamed.
-    check: fn(&str, &Value) -> Option<(String, Option<usize>)>,
+    /// Why the object is not of its kind.
+    check: fn(&str, &Value) -> Option<Fault>,
 }
 
 impl Known {
@@ -114,7 +117,7 @@ pub(super) fn kinds() -> Vec<Kind> {
     known().into_iter().map(|known| known.kind).collect()
 }
 
-fn check<K: Object>(text: &str, object: &Value) -> Option<(String, Option<usize>)> {
+fn check<K: Object>(text: &str, object: &Value) -> Option<Fault> {
     let error = K::deserialize(object).err()?;
     let secret = K::kind(&()) == "Secret";
     match serde_saphyr::from_str::<K>(text) {

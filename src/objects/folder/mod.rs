@@ -256,7 +256,7 @@ impl Inner {
         // The version and variant of a random UUID (RFC 9562 section 5.4).
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = format!("{:032x}", u128::from_be_bytes(bytes));
         let parts: Vec<_> =
             [0..8, 8..12, 12..16, 16..20, 20..32].into_iter().filter_map(|part| hex.get(part)).collect();
         Ok(Stamp { now: self.clock.now(), uid: parts.join("-") })

@@ -116,9 +116,10 @@ fn tell(inner: &Inner, unreadable: Option<Unreadable>) {
         if same {
             return false;
         }
-        match &unreadable {
-            Some(error) => tracing::error!(%error, "the manifests cannot be read; the last good ones stay in force"),
-            None => tracing::info!("the manifests can be read again"),
+        if let Some(error) = &unreadable {
+            tracing::error!(%error, "the manifests cannot be read; the last good ones stay in force");
+        } else {
+            tracing::info!("the manifests can be read again");
         }
         *problem = unreadable.map(Arc::new);
         true
