@@ -11,13 +11,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::bounds::Bounds;
+use crate::bounds::{Bounds, NAME_LABEL};
 use crate::client::ClientObject;
 use crate::directory::allowances::Concerned;
 use crate::directory::claims::Rank;
 use crate::directory::clients::Contested;
 use crate::directory::view::{ElementClaim, NamespaceView, Thing};
-use crate::directory::{Change, ClientView, Conflicts, Directory, PolicyView, Settings, reason};
+use crate::directory::{
+    Change, ClientView, Conflicts, Directory, NamespaceObject, PolicyObject, PolicyView, Settings, reason,
+};
 use crate::names::{ClientId, Namespace, ObjectName, ObjectRef};
 use crate::policy::Problem;
 
@@ -53,31 +55,11 @@ impl Update {
 
     pub(super) fn take(&mut self, change: Change) {
         match change {
-            Change::Client(object, client) => {
-                let draft = self.draft(&object.namespace);
-                match client {
-                    Some(client) => {
-                        draft.view.clients.insert(object.name.clone(), Arc::new(ClientView::unsettled(client)));
-                    }
-                    None => drop(draft.view.clients.remove(&object.name)),
-                }
-                draft.clients.insert(object.name);
-            }
-            Change::Policy(object, policy) => {
-                let settings = self.next.settings.clone();
-                let draft = self.draft(&object.namespace);
-                match policy {
-                    Some(policy) => {
-                        let view = PolicyView::new(policy, &draft.view.bounds, &settings);
-                        draft.view.policies.insert(object.name, Arc::new(view));
-                    }
-                    None => drop(draft.view.policies.remove(&object.name)),
-                }
-                draft.policies = true;
-            }
+            Change::Client(object, client) => self.take_client(object, client),
+            Change::Policy(object, policy) => self.take_policy(object, policy),
             Change::Namespace(name, namespace) => {
                 let draft = self.draft(&name);
-                draft.view.object = namespace;
+                draft.view.object = namespace.map(named);
                 draft.bounds = true;
             }
             Change::Allowance(name, allowance) => {
@@ -97,6 +79,30 @@ impl Update {
                 }
             }
         }
+    }
+
+    fn take_client(&mut self, object: ObjectRef, client: Option<Arc<ClientObject>>) {
+        let draft = self.draft(&object.namespace);
+        let clients = &mut draft.view.clients;
+        match client {
+            Some(client) => drop(clients.insert(object.name.clone(), Arc::new(ClientView::unsettled(client)))),
+            None => drop(clients.remove(&object.name)),
+        }
+        draft.clients.insert(object.name);
+    }
+
+    fn take_policy(&mut self, object: ObjectRef, policy: Option<Arc<PolicyObject>>) {
+        let settings = self.next.settings.clone();
+        let draft = self.draft(&object.namespace);
+        let Draft { view: NamespaceView { policies, bounds, .. }, .. } = draft;
+        match policy {
+            Some(policy) => {
+                let view = PolicyView::new(policy, bounds, &settings);
+                drop(policies.insert(object.name, Arc::new(view)));
+            }
+            None => drop(policies.remove(&object.name)),
+        }
+        draft.policies = true;
     }
 
     pub(super) fn finish(mut self) -> Directory {
@@ -192,6 +198,15 @@ impl Update {
             }
         }
     }
+}
+
+/// The namespace with its name as a label, as the API server would have it; a folder may leave it out or get it wrong.
+fn named(mut namespace: Arc<NamespaceObject>) -> Arc<NamespaceObject> {
+    let name = namespace.name.to_string();
+    if namespace.labels.get(NAME_LABEL) != Some(&name) {
+        Arc::make_mut(&mut namespace).labels.insert(NAME_LABEL.to_owned(), name);
+    }
+    namespace
 }
 
 /// What one client claims, in the form in which claims are compared.

@@ -20,14 +20,16 @@ pub(crate) struct Ordered<K, V>(Arc<Node<K, V>>);
 enum Node<K, V> {
     Leaf(Vec<(K, V)>),
     /// Nodes that are not empty, each with its first key.
-    Branch(Vec<(K, Arc<Node<K, V>>)>),
+    Branch(Vec<Child<K, V>>),
 }
+
+type Child<K, V> = (K, Arc<Node<K, V>>);
 
 /// Entries from some point on.
 pub(crate) struct Iter<'a, K, V> {
     leaf: slice::Iter<'a, (K, V)>,
     /// What follows on each level above, the deepest last.
-    rest: Vec<slice::Iter<'a, (K, Arc<Node<K, V>>)>>,
+    rest: Vec<slice::Iter<'a, Child<K, V>>>,
 }
 
 impl<K, V> Default for Ordered<K, V> {
@@ -177,7 +179,7 @@ impl<K, V> Node<K, V> {
 
 impl<K: Ord + Clone, V: Clone> Node<K, V> {
     /// Sets the entry; tells what it was, and hands over the upper half of a node that has become too wide.
-    fn insert(&mut self, key: K, value: V) -> (Option<V>, Option<(K, Arc<Self>)>) {
+    fn insert(&mut self, key: K, value: V) -> (Option<V>, Option<Child<K, V>>) {
         match self {
             Self::Leaf(entries) => match entries.binary_search_by(|(probe, _)| probe.cmp(&key)) {
                 Ok(found) => (entries.get_mut(found).map(|(_, old)| std::mem::replace(old, value)), None),
@@ -234,7 +236,7 @@ fn upper_half<K: Clone, T>(entries: &mut Vec<(K, T)>) -> Option<(K, Vec<(K, T)>)
 }
 
 /// Joins two neighbours that are a half-full node together.
-fn merge_into_previous<K: Clone, V: Clone>(children: &mut Vec<(K, Arc<Node<K, V>>)>, at: usize) {
+fn merge_into_previous<K: Clone, V: Clone>(children: &mut Vec<Child<K, V>>, at: usize) {
     let Some(previous) = at.checked_sub(1) else { return };
     let [(_, previous), (_, node)] = children.get_mut(previous..=at).unwrap_or_default() else { return };
     if previous.len() + node.len() > WIDTH / 2 {

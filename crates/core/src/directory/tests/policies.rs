@@ -1,9 +1,14 @@
+use std::sync::Arc;
+
 use super::fixtures::{
     allowance, audience, client, directory, namespace, object, policy, route, scopes, settings, without,
 };
-use crate::directory::{Change, Conflicts, Directory, reason};
-use crate::names::ScopeName;
-use crate::policy::{Problem, Selector};
+use crate::bounds::{Labels, NAME_LABEL};
+use crate::directory::{Change, Conflicts, Directory, NamespaceObject, RingObject, reason};
+use crate::names::{KeyId, Namespace, ObjectName, ScopeName};
+use crate::policy::{
+    Effect, Match, Methods, Mode, Pattern, Problem, Protection, RuleSource, ScopeDef, Selector, Source,
+};
 
 /// Lets the namespace claim an audience and a host that another may claim too.
 fn shared(namespace_name: &str) -> [Change; 2] {
@@ -51,13 +56,11 @@ fn each_selector_has_its_set() {
 
 #[test]
 fn policies_of_one_namespace_that_share_an_audience_add_up() {
-    let orders = |source: &mut crate::policy::Source| source.audience = Ok(audience("https://orders.shop.svc"));
+    let orders = |source: &mut Source| source.audience = Ok(audience("https://orders.shop.svc"));
     let more = policy("shop/more", 2, |source| {
         orders(source);
         source.scopes.truncate(0);
-        source
-            .scopes
-            .push(Ok(crate::policy::ScopeDef { name: ScopeName::new("admin").expect("a scope"), description: None }));
+        source.scopes.push(Ok(ScopeDef { name: ScopeName::new("admin").expect("a scope"), description: None }));
         source.grants.truncate(0);
     });
     let directory = directory([policy("shop/orders", 1, orders), more]);
@@ -145,8 +148,21 @@ fn an_unknown_namespace_is_selected_by_nothing_and_keeps_the_defaults() {
 }
 
 #[test]
+fn a_namespace_is_selected_by_its_name_whether_or_not_it_is_labelled_with_it() {
+    let [_, allowed] = shared("shop");
+    let name = Namespace::new("shop").expect("a name");
+    let wrong = [(NAME_LABEL.to_owned(), "web".to_owned())].into();
+    for labels in [Labels::new(), wrong] {
+        let bare = NamespaceObject { name: name.clone(), labels };
+        let seen = Change::Namespace(name.clone(), Some(Arc::new(bare)));
+        let directory = directory([seen, allowed.clone(), claims_shared("shop/api", 1)]);
+        assert_eq!(owner(&directory, "api.example.com", "/orders").as_deref(), Some("shop"));
+    }
+}
+
+#[test]
 fn an_edit_never_takes_down_what_it_did_not_touch() {
-    let good = |source: &mut crate::policy::Source| source.routes = vec![Ok(route("cart.shop.svc", "/"))];
+    let good = |source: &mut Source| source.routes = vec![Ok(route("cart.shop.svc", "/"))];
     let before = directory([
         policy("shop/orders", 1, good),
         policy("shop/other", 1, |_| {}),
@@ -177,16 +193,13 @@ fn a_scope_nobody_defines_is_reported_where_it_is_used() {
 
 #[test]
 fn the_same_path_and_method_in_two_policies_is_reported_on_both() {
-    let rule = |source: &mut crate::policy::Source| {
+    let rule = |source: &mut Source| {
         source.routes = vec![Ok(route("api.shop.svc", "/"))];
-        source.rules = vec![crate::policy::RuleSource {
+        source.rules = vec![RuleSource {
             name: "r".to_owned(),
-            matches: vec![Ok(crate::policy::Match {
-                methods: crate::policy::Methods::of("GET"),
-                pattern: crate::policy::Pattern::exact("/a").expect("a path"),
-            })],
-            effect: Ok(crate::policy::Effect { protection: crate::policy::Protection::Authenticated }),
-            mode: crate::policy::Mode::Enforce,
+            matches: vec![Ok(Match { methods: Methods::of("GET"), pattern: Pattern::exact("/a").expect("a path") })],
+            effect: Ok(Effect { protection: Protection::Authenticated }),
+            mode: Mode::Enforce,
         }];
     };
     let directory = directory([policy("shop/a", 1, rule), policy("shop/b", 2, rule)]);
@@ -197,10 +210,10 @@ fn the_same_path_and_method_in_two_policies_is_reported_on_both() {
 
 #[test]
 fn keys_declared_dead_are_known() {
-    let key = crate::names::KeyId::new(&"a".repeat(43)).expect("a key id");
-    let name = crate::names::ObjectName::new("default").expect("a name");
-    let ring = crate::directory::RingObject { name: name.clone(), revoked_key_ids: vec![key.clone()] };
-    let with = directory([Change::Ring(name.clone(), Some(std::sync::Arc::new(ring)))]);
+    let key = KeyId::new(&"a".repeat(43)).expect("a key id");
+    let name = ObjectName::new("default").expect("a name");
+    let ring = RingObject { name: name.clone(), revoked_key_ids: vec![key.clone()] };
+    let with = directory([Change::Ring(name.clone(), Some(Arc::new(ring)))]);
     assert_eq!(with.revoked_key_ids().collect::<Vec<_>>(), [&key]);
     assert_eq!(with.apply([Change::Ring(name, None)]), directory([]));
 }
