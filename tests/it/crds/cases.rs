@@ -251,3 +251,23 @@ pub(super) const REFUSED: &[(&str, &str, &str)] = &[
     ("SigningKey", "{rotation: {period: 30m}}", "prePublish (1h when unset) must be shorter"),
     ("SigningKey", "{revokedKeyIds: [short]}", "should match"),
 ];
+
+/// Statuses with everything a controller may report, each with a spec to go with it.
+pub(super) const STATUSES: &[(&str, &str, &str)] = &[
+    (
+        "OAuthClient",
+        "{}",
+        "{clientId: shop.checkout, observedGeneration: 3, conditions: [{type: Ready, status: 'True', observedGeneration: 3, reason: Ready, message: '', lastTransitionTime: '2026-11-22T04:00:00Z'}], grants: 1 of 2, granted: [{audience: 'x:y', scopes: [r]}], refused: [{audience: 'x:y', scope: w, reason: NotGranted, message: ask}], epoch: 4, epochBasis: {state: Active, tokensNotBefore: '2026-11-22T04:00:00Z', rejectIssuedBefore: '2026-11-22T04:00:00Z'}, secret: {name: a, issuedAt: '2026-11-22T04:00:00Z', acceptedSince: '2026-11-22T04:00:00Z', previousLastUsedAt: '2026-11-22T04:00:00Z', nextRotation: '2026-11-22T04:00:00Z'}}",
+    ),
+    (
+        "ScopePolicy",
+        "{audience: 'x:y'}",
+        "{observedGeneration: 1, conditions: [], rules: 1 of 2, problems: [{element: 'spec.rules[0]', reason: AmbiguousRule, message: both deny}], ancestors: [{ancestorRef: {group: gateway.networking.k8s.io, kind: Gateway, namespace: a, name: b}, controllerName: countersign.dev/default, conditions: []}]}",
+    ),
+    ("NamespaceAllowance", "{namespaceSelector: {}}", "{observedGeneration: 1, conditions: []}"),
+    (
+        "SigningKey",
+        "{}",
+        "{observedGeneration: 1, conditions: [], activeKeyId: NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs, nextRotation: '2026-11-22T04:00:00Z', keyCount: 1, keys: [{keyId: NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs, state: Active, algorithm: ES256, publishedAt: '2026-11-22T04:00:00Z', activatedAt: '2026-11-22T04:00:00Z', verifiesUntil: '2026-11-22T04:00:00Z'}]}",
+    ),
+];

@@ -3,7 +3,7 @@
 
 mod cases;
 
-use cases::{ACCEPTED, REFUSED, SCHEMA_PHRASES};
+use cases::{ACCEPTED, REFUSED, SCHEMA_PHRASES, STATUSES};
 use countersign_api::violations;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::{Api, Client};
@@ -94,6 +94,20 @@ async fn nothing_but_the_issuer_is_filled_in_below_a_list() {
         (&spec["issuer"], &spec["mode"], &spec["unmatched"]),
         (&json!("default"), &json!("Enforce"), &json!("Deny"))
     );
+}
+
+#[tokio::test]
+async fn what_the_controller_reports_is_accepted_and_read_back_whole() {
+    let cluster = Cluster::new().await;
+    for (kind, spec, status) in STATUSES {
+        cluster.store(kind, "status", spec).await.unwrap();
+        let name = format!("{}/v1alpha1", countersign_api::GROUP);
+        let object = json!({"apiVersion": name, "kind": kind, "metadata": {"name": "status"}, "status": read(status)});
+        let mut how = PatchParams::apply("crds-test-status");
+        how.field_validation = Some(ValidationDirective::Strict);
+        let stored = cluster.api(kind).patch_status("status", &how, &Patch::Apply(&object)).await;
+        assert_eq!(stored.unwrap().data["status"], read(status), "{kind}");
+    }
 }
 
 #[test]
