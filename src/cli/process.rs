@@ -101,7 +101,7 @@ impl Process {
             None => None,
             Some((certificate, key)) => {
                 let failures = self.metrics.counter(
-                    "countersign_tls_reload_failures",
+                    "tls_reload_failures",
                     "Certificate pairs that could not be used; the pair before stays in force",
                 );
                 let certificate = ServerCertificate::load(PairFiles { certificate, key }, failures).await?;

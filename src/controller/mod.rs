@@ -21,6 +21,7 @@ pub mod replicas;
 pub mod reported;
 mod scope_policy;
 pub mod secret_signer;
+pub mod signing_key;
 pub mod start;
 mod table;
 

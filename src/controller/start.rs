@@ -13,6 +13,7 @@ use super::oauth_client::{Connection, OAuthClients, Parts};
 use super::replicas::Replicas;
 use super::reported::{Reported, Reports};
 use super::secret_signer::{SIGNER, SecretSigner};
+use super::signing_key::{self, SigningKeys};
 use super::{Gate, Kind, Loop, LoopMetrics, Pace, Queue, Writer};
 use crate::objects::Objects;
 use crate::objects::layout::Layout;
@@ -59,8 +60,10 @@ impl Shared<'_> {
 /// Starts every kind.
 pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings) {
     let mut shared = Shared { supervisor, settings, metrics: LoopMetrics::register(metrics) };
-    let replicas = replicas(&mut shared);
+    let replicas = Replicas::new(settings.timings);
     let pace = Pace::default();
+    let rings = signing_keys(&mut shared, replicas.clone(), pace.clone());
+    watch_replicas(&mut shared, replicas.clone(), rings);
     let signer = secret_signer(&mut shared);
     reports::<ScopePolicy>(&mut shared, ("scope-policies", "scope-policies-watch"), &pace);
     reports::<NamespaceAllowance>(&mut shared, ("namespace-allowances", "namespace-allowances-watch"), &pace);
@@ -77,13 +80,30 @@ fn reports<K: Reported>(shared: &mut Shared<'_>, (name, watch): (&'static str, &
     shared.run(name, kind, queue);
 }
 
-fn replicas(shared: &mut Shared<'_>) -> Replicas {
-    let Settings { objects, layout, clock, timings, .. } = shared.settings;
-    let replicas = Replicas::new(*timings);
+fn watch_replicas(shared: &mut Shared<'_>, replicas: Replicas, changed: impl Fn() + Send + 'static) {
+    let Settings { objects, layout, clock, .. } = shared.settings;
     let with = (layout.clone(), shared.writer("replicas"), clock.clone());
     let shutdown = shared.supervisor.shutdown();
-    shared.supervisor.spawn("replicas", replicas.clone().follow(objects.clone(), with, || {}, shutdown));
-    replicas
+    shared.supervisor.spawn("replicas", replicas.follow(objects.clone(), with, changed, shutdown));
+}
+
+/// What comes back is called when the replicas report something new.
+fn signing_keys(shared: &mut Shared<'_>, replicas: Replicas, pace: Pace) -> impl Fn() + Send + use<> {
+    let settings = shared.settings;
+    let kind = Arc::new(SigningKeys::new(signing_key::Parts {
+        writer: shared.writer("signing-key"),
+        layout: settings.layout.clone(),
+        clock: settings.clock.clone(),
+        timings: settings.timings,
+        snapshot: settings.snapshot.clone(),
+        replicas,
+        pace,
+    }));
+    let queue = Queue::default();
+    let follow = Arc::clone(&kind).follow(settings.objects.clone(), queue.clone(), shared.supervisor.shutdown());
+    shared.supervisor.spawn("signing-keys-watch", follow);
+    shared.run("signing-keys", Arc::clone(&kind), queue.clone());
+    move || kind.rings().into_iter().for_each(|ring| queue.offer(ring))
 }
 
 fn secret_signer(shared: &mut Shared<'_>) -> Arc<SecretSigner> {

@@ -23,6 +23,8 @@ pub const PART: &str = "countersign.dev/part";
 pub const RING: &str = "countersign.dev/ring";
 /// The key's serial in its ring.
 pub const SERIAL: &str = "countersign.dev/serial";
+/// The public half of a token key, JSON, so that nobody has to read the private one to know it.
+pub const PUBLIC_JWK: &str = "countersign.dev/public-jwk";
 /// The one replica that writes a revocations shard.
 pub const WRITER: &str = "countersign.dev/writer";
 

@@ -20,7 +20,7 @@ use crate::duration::Duration;
 use crate::schema::{self, IssuerForm, Item, KeyIdForm};
 
 /// How the keys of a ring are made and replaced.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "countersign.dev",
     version = "v1alpha1",
