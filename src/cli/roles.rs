@@ -15,6 +15,7 @@ use countersign_core::keyring::ReplicaRole;
 use countersign_core::names::ObjectName;
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
+use futures::FutureExt as _;
 use tokio::sync::watch;
 
 use super::options::{Installation, Tls};
@@ -161,6 +162,9 @@ impl<'a> Roles<'a> {
         settings: verifier::Settings,
     ) -> Result<(SocketAddr, SocketAddr)> {
         let verifier = Verifier::new(self.live.clone(), self.process.clock.clone(), &self.process.metrics, settings);
+        let keys = self.process.readiness.condition("keys");
+        let keeper = Arc::clone(&verifier).keep_ready(keys, self.process.supervisor.shutdown());
+        self.process.supervisor.spawn("verifier readiness", keeper.map(Ok::<(), Infallible>));
         self.heartbeat(ReplicaRole::Verifier, None);
         let grpc = self.process.serve("gRPC port", grpc, tls, verifier.grpc_router()).await?;
         let http = self.process.serve("HTTP port", http, tls, verifier.http_router()).await?;

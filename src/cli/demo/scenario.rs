@@ -204,9 +204,10 @@ impl Scenario {
         Ok(Credentials::new(read("client_id")?, read("client_secret")?))
     }
 
-    /// What `kubectl annotate` does: asks for a value newer than now.
+    /// What `kubectl annotate` does: asks for a value newer than the present one. Times have whole seconds, and the demo is
+    /// faster than that, so it asks for one newer than the next second.
     fn rotate(&self, file: &str) -> Result<()> {
-        let now = Timestamp::from_second(self.clock.now().as_second())?;
+        let now = Timestamp::from_second(self.clock.now().as_second() + 1)?;
         self.edit(file, |object| {
             if object.pointer("/metadata/annotations").is_none() {
                 set(object, "/metadata", "annotations", json!({}));
