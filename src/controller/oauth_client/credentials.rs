@@ -308,7 +308,7 @@ fn reference(seen: &Seen<'_>, secret: Option<&Secret>, now: Timestamp) -> Creden
     let record = if seen.paused && record != RecordChange::Remove { RecordChange::Keep } else { record };
     let state = SecretState::default();
     let untouched = waiting(seen, &finding, Some(now + POLL));
-    Credentials { finding, record, state, ..untouched }
+    Credentials { record, state, finding, ..untouched }
 }
 
 /// The end of the record there is.

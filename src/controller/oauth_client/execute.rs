@@ -89,6 +89,7 @@ impl OAuthClients {
                 secret.metadata.resource_version = None;
                 secret.metadata.uid = None;
                 secret.metadata.creation_timestamp = None;
+                secret.metadata.finalizers = None;
                 self.writer.create(&secret).await.during(WRITE)?
             }
         };

@@ -96,6 +96,8 @@ impl Wanted<'_> {
                 resource_version: meta.resource_version,
                 uid: meta.uid,
                 creation_timestamp: meta.creation_timestamp,
+                finalizers: meta.finalizers,
+                owner_references: meta.owner_references,
                 ..ObjectMeta::default()
             },
             type_: Some(OPAQUE.to_owned()),
