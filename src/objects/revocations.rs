@@ -21,6 +21,8 @@ use crate::runtime::supervisor::Shutdown;
 
 /// Entries that may wait for a write; past it callers are told to try again.
 const QUEUE: usize = 1024;
+/// How long after shutdown began a writer waits for another entry.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 /// The most shards of one writer: 16,384 entries.
 const MOST_SHARDS: usize = 32;
 
@@ -83,7 +85,7 @@ impl Writer {
         (writer, Revocations(sender))
     }
 
-    /// Writes until told to stop and nothing is waiting.
+    /// Writes until told to stop and nothing came for a while: requests being answered may still revoke something.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Error> {
         loop {
             let ends_at = self.shards.iter().filter_map(|held| held.shard.wake_at()).min();
@@ -91,7 +93,7 @@ impl Writer {
                 biased;
                 request = self.requests.recv() => request,
                 () = reached(&self.clock, ends_at) => None,
-                () = shutdown.requested() => return Ok(()),
+                () = quiet(&shutdown) => return Ok(()),
             };
             match next {
                 Some(first) => self.take(first).await,
@@ -201,6 +203,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// Waits for the end of the process and then for the last requests; anew after each of them.
+async fn quiet(shutdown: &Shutdown) {
+    shutdown.requested().await;
+    tokio::time::sleep(LAST_REQUESTS).await;
 }
 
 /// Waits until that time; never returns where there is none.
