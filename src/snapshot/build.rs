@@ -3,7 +3,7 @@
 //! Flows in: updates of the watches. Flows out: a snapshot that differs only in the parts concerned. Epochs, serials,
 //! revocations and dead keys never shrink here, whatever a restored backup shows: the stricter of both views holds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use countersign_api::{NamespaceAllowance, OAuthClient, ScopePolicy, SigningKey};
@@ -168,12 +168,15 @@ impl Builder {
     }
 
     fn take_shards(&mut self, change: Change<ConfigMap>) -> Vec<Entry> {
-        let known: Vec<_> = self.shards.values().cloned().collect();
+        let known = self.shards.rows();
         let rows = self.shards.take(change, &mut self.refused, |map, _| read::shard(map));
-        let new: Vec<_> = rows.into_iter().filter_map(|(_, shard)| shard).collect();
-        let entries = new.iter().flat_map(|shard| &shard.entries);
-        let fresh = entries.filter(|entry| !known.iter().any(|shard| shard.entries.contains(entry))).cloned().collect();
-        self.pending.shards.extend(new);
+        let mut fresh = Vec::new();
+        for (key, shard) in rows {
+            let Some(shard) = shard else { continue };
+            let old: HashSet<_> = known.get(&key).into_iter().flat_map(|old| &old.entries).collect();
+            fresh.extend(shard.entries.iter().filter(|entry| !old.contains(entry)).cloned());
+            self.pending.shards.push(shard);
+        }
         fresh
     }
 

@@ -32,6 +32,11 @@ impl<T: PartialEq> Table<T> {
         self.rows.values()
     }
 
+    /// The values as they are now, by key.
+    pub(super) fn rows(&self) -> HashMap<Key, Arc<T>> {
+        self.rows.clone()
+    }
+
     /// Takes in a change. The conversion sees the value it replaces.
     pub(super) fn take<K: Object>(
         &mut self,

@@ -4,10 +4,17 @@ use crate::support::await_condition;
 use crate::support::testbed::{Part, Testbed};
 use countersign::objects::layout::Layout;
 use countersign::objects::lease::{Elector, Leadership, LeaseTimings};
+use countersign::objects::revocations::Writer;
 use countersign::objects::{Change, Error, Key, KubeStore, Objects, Options, Preconditions, Selection};
 use countersign::runtime::clock::Clock;
+use countersign::runtime::metrics::Metrics;
+use countersign::runtime::readiness::Readiness;
 use countersign::runtime::supervisor::{Shutdown, Supervisor};
-use countersign_core::names::{IssuerName, Namespace};
+use countersign::snapshot::{Feed, Role, Sources};
+use countersign_core::directory::Settings;
+use countersign_core::names::{IssuerName, Namespace, Uid};
+use countersign_core::revocation::{Entry, Sink};
+use countersign_core::timings::Timings;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -17,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 async fn store(testbed: &Testbed, options: Options) -> Objects {
     Objects::Kube(KubeStore::connect(Some(&testbed.kubeconfig()), Clock::system(), options).await.unwrap())
@@ -212,4 +220,44 @@ async fn of_two_electors_exactly_one_leads_and_the_other_takes_over() {
     assert!(!both[1].leadership.is_leader_now());
     third.shutdown.request();
     third.running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_revocation_is_in_force_at_a_verifier_milliseconds_after_it_was_handed_in() {
+    let testbed = Testbed::shared();
+    testbed.apply_crds();
+    let system = testbed.namespace("objects").await;
+    let issuer = IssuerName::new("objects").unwrap();
+    let layout = Layout::new(issuer.clone(), &Namespace::new(&system).unwrap()).unwrap();
+    let objects = store(&testbed, Options::default()).await;
+    let replicas = serde_json::from_value(json!({"metadata": {"name": layout.replicas_namespace()}})).unwrap();
+    objects.create::<k8s_openapi::api::core::v1::Namespace>(&replicas).await.unwrap();
+
+    let shutdown = Supervisor::new().shutdown();
+    let settings = Arc::new(Settings::new(issuer, "https://issuer.example", "cluster.local", Vec::new()));
+    let sources = Sources { objects: objects.clone(), layout: layout.clone(), settings, clock: Clock::system() };
+    let readiness = Readiness::new();
+    let feed = Feed::new(sources, Role::Verifier, readiness.condition("first-listing"), &Metrics::new());
+    let live = feed.live();
+    tokio::spawn(feed.run(shutdown.clone()));
+    await_condition("the first listing", Duration::from_secs(20), async || readiness.is_ready(), |ready| *ready).await;
+    let (writer, sink) = Writer::new(&objects, &layout, "issuer-a", Clock::system(), Timings::default());
+    tokio::spawn(writer.run(shutdown.clone()));
+
+    let client = Uid::new("u1").unwrap();
+    let mut taken = Vec::new();
+    for epoch in 1..=50 {
+        let mut changes = live.subscribe();
+        let begun = Instant::now();
+        let entry = Entry::client(client.clone(), None, epoch, Clock::system().now(), &Timings::default());
+        sink.revoke(entry).await.unwrap();
+        while live.load().revoked.epoch_of(&client) < epoch {
+            tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.expect("the revocation arrives");
+        }
+        taken.push(begun.elapsed());
+    }
+    shutdown.request();
+    taken.sort();
+    println!("propagation: p50 {:?}, p98 {:?}, worst {:?}", taken[25], taken[48], taken[49]);
+    assert!(taken[25] < Duration::from_millis(200), "{taken:?}");
 }
