@@ -60,10 +60,11 @@ pub struct Observed {
     pub new_key: Option<NewKey>,
 }
 
-/// A key is wanted: make it, put its private half into the Secret of that number, call [`step`] again with it.
+/// A key is wanted: make it, put its private half into the Secret of that number, call [`step`] again with it. A Secret
+/// that is there already is somebody's attempt, perhaps about to be published: the next number is taken, nothing replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedKey {
-    /// The number it gets.
+    /// The least number it may get.
     pub serial: u64,
     /// What it signs with.
     pub algorithm: Algorithm,
@@ -244,9 +245,10 @@ impl Round<'_> {
 
     fn publish(&self, draft: &mut Keyring, stored: bool) {
         let Some(new) = &self.observed.new_key else { return };
+        // A number whose Secret was there already was passed over.
         let wanted = self
             .wanted(draft)
-            .is_some_and(|wanted| wanted.serial == new.serial && wanted.algorithm == new.jwk.algorithm());
+            .is_some_and(|wanted| wanted.serial <= new.serial && wanted.algorithm == new.jwk.algorithm());
         let fresh = draft.key(new.jwk.key_id()).is_none() && !self.observed.spec.revoked.contains(new.jwk.key_id());
         if !wanted || !fresh {
             return;

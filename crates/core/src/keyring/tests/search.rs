@@ -53,9 +53,13 @@ impl std::hash::Hash for Ring {
     }
 }
 
-/// The keyring somebody read, if there was one.
+/// A leader that has lost its place without knowing: it acts once on what it read, its write comes too late.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Read(Option<Ring>);
+enum Deposed {
+    Reads,
+    Acts(Option<Ring>),
+    Done,
+}
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct World {
@@ -64,8 +68,8 @@ struct World {
     secrets: BTreeSet<u64>,
     issuer: Replica,
     verifier: Replica,
-    /// What the deposed leader last read.
-    stale: Option<Read>,
+    /// What the deposed leader has read.
+    stale: Deposed,
     revoked: bool,
     /// When each key last signed.
     signed: BTreeMap<u64, i64>,
@@ -80,7 +84,7 @@ impl World {
             secrets: BTreeSet::new(),
             issuer: Replica::default(),
             verifier: Replica::default(),
-            stale: None,
+            stale: Deposed::Reads,
             revoked: false,
             signed: BTreeMap::new(),
         };
@@ -117,15 +121,20 @@ impl World {
         let read_ring = read.map(|ring| &*ring.0);
         let mut answer = step(read_ring, &self.observed(None), at(self.now), &small());
         if let Some(need) = answer.need_key {
-            // Secrets carry the public half: one that lies there already is taken up, never replaced.
-            self.secrets.insert(need.serial);
-            let new_key = Some(NewKey { serial: need.serial, jwk: jwk(need.serial) });
+            // A Secret that lies there already may be about to be published: the next number is taken.
+            let serial = (need.serial..).find(|serial| !self.secrets.contains(serial)).expect("a number");
+            self.secrets.insert(serial);
+            let new_key = Some(NewKey { serial, jwk: jwk(serial) });
             answer = step(read_ring, &self.observed(new_key), at(self.now), &small());
         }
         for serial in answer.delete_private_halves {
             self.secrets.remove(&serial);
         }
         if let Some(ring) = answer.ring.filter(|_| !crash && self.stored.as_ref() == read) {
+            // Numbers passed over can be published by nobody any more: what was made for them goes.
+            let skipped = read_ring.map_or(0, |ring| ring.next_key)..ring.next_key;
+            self.secrets
+                .retain(|serial| !skipped.contains(serial) || ring.keys.iter().any(|key| key.serial == *serial));
             self.stored = Some(Ring(ring.into()));
         }
     }
@@ -149,11 +158,13 @@ impl World {
         push("the issuer looks", &|world| world.issuer = self.replica());
         push("the verifier looks and reports", &|world| world.verifier = Replica { contact: 0, ..self.replica() });
         match &self.stale {
-            None => push("another leader reads", &|world| world.stale = Some(Read(self.stored.clone()))),
-            // Its write fails against a newer one; against what it read it is the leader's, or a crash before it.
-            Some(Read(read)) => {
-                push("the deposed leader's effects take place", &|world| world.act(read.as_ref(), true));
-            }
+            Deposed::Reads => push("another leader reads", &|world| world.stale = Deposed::Acts(self.stored.clone())),
+            // Against what is stored still, that is the leader's crash between effects and write.
+            Deposed::Acts(read) => push("the deposed leader's effects take place", &|world| {
+                world.act(read.as_ref(), true);
+                world.stale = Deposed::Done;
+            }),
+            Deposed::Done => {}
         }
         if !self.revoked && self.now == 4 {
             push("the first key is declared compromised", &|world| world.revoked = true);
