@@ -78,6 +78,8 @@ impl Scenario {
     async fn provisioning(&mut self) -> Result<Credentials> {
         self.screen.step("Provision: the client's Secret");
         let credentials = self.new_secret(None).await?;
+        Calls::until("the whole Secret", async || Ok(self.secret.join("token_endpoint").exists().then_some(())))
+            .await?;
         let mut names: Vec<_> =
             std::fs::read_dir(&self.secret)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
@@ -204,10 +206,10 @@ impl Scenario {
         Ok(Credentials::new(read("client_id")?, read("client_secret")?))
     }
 
-    /// What `kubectl annotate` does: asks for a value newer than the present one. Times have whole seconds, and the demo is
-    /// faster than that, so it asks for one newer than the next second.
+    /// What `kubectl annotate` does: asks for a value newer than the present one. Values carry the next whole second,
+    /// and the demo is faster than that, so it asks for one newer than the second after.
     fn rotate(&self, file: &str) -> Result<()> {
-        let now = Timestamp::from_second(self.clock.now().as_second() + 1)?;
+        let now = Timestamp::from_second(self.clock.now().as_second() + 2)?;
         self.edit(file, |object| {
             if object.pointer("/metadata/annotations").is_none() {
                 set(object, "/metadata", "annotations", json!({}));
