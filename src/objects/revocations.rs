@@ -91,7 +91,11 @@ impl Writer {
             let ends_at = self.shards.iter().filter_map(|held| held.shard.wake_at()).min();
             let next = tokio::select! {
                 biased;
-                request = self.requests.recv() => request,
+                request = self.requests.recv() => {
+                    // Nobody is left who could ask.
+                    let Some(request) = request else { return Ok(()) };
+                    Some(request)
+                }
                 () = reached(&self.clock, ends_at) => None,
                 () = quiet(&shutdown) => return Ok(()),
             };

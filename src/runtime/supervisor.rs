@@ -45,14 +45,16 @@ pub enum SupervisorError {
     Panicked(#[source] tokio::task::JoinError),
     #[error("a second signal aborted the shutdown")]
     Aborted,
-    #[error("tasks did not end within the drain time")]
-    DrainTimeout,
+    #[error("these tasks did not end within the drain time: {}", .still.join(", "))]
+    DrainTimeout { still: Vec<&'static str> },
 }
 
 /// The tasks.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     tasks: JoinSet<(&'static str, Result<(), TaskError>)>,
+    /// The names of those that have not ended.
+    running: Vec<&'static str>,
     shutdown: Shutdown,
 }
 
@@ -105,6 +107,7 @@ impl Supervisor {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
+        self.running.push(name);
         self.tasks.spawn(async move { (name, task.await.map_err(Into::into)) });
     }
 
@@ -126,9 +129,8 @@ impl Supervisor {
                 tokio::time::sleep(grace.endpoint_removal).await;
                 self.shutdown.request();
             }
-            tokio::time::timeout(grace.drain, drain(&mut self.tasks))
-                .await
-                .unwrap_or(Err(SupervisorError::DrainTimeout))
+            let drained = tokio::time::timeout(grace.drain, drain(&mut self.tasks, &mut self.running)).await;
+            drained.unwrap_or_else(|_| Err(SupervisorError::DrainTimeout { still: std::mem::take(&mut self.running) }))
         };
         let outcome = tokio::select! {
             outcome = in_order => outcome,
@@ -139,9 +141,17 @@ impl Supervisor {
     }
 }
 
-async fn drain(tasks: &mut JoinSet<(&'static str, Result<(), TaskError>)>) -> Result<(), SupervisorError> {
+async fn drain(
+    tasks: &mut JoinSet<(&'static str, Result<(), TaskError>)>,
+    running: &mut Vec<&'static str>,
+) -> Result<(), SupervisorError> {
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
+        if let Ok((name, _)) = &ended
+            && let Some(at) = running.iter().position(|running| running == name)
+        {
+            running.swap_remove(at);
+        }
         match ended {
             Ok((_, Ok(()))) => {}
             // The first failure is told; the others still get their time to end.
@@ -238,6 +248,6 @@ mod tests {
         supervisor.spawn("stuck", forever());
         supervisor.shutdown().request();
         let error = supervisor.run(&Readiness::new(), GRACE).await.unwrap_err();
-        assert!(matches!(error, SupervisorError::DrainTimeout));
+        assert!(matches!(error, SupervisorError::DrainTimeout { still } if still == ["stuck"]), "the task is named");
     }
 }
