@@ -46,7 +46,7 @@ impl Replicas {
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows the heartbeats; `changed` is called after each change.
+    /// Follows the heartbeats; `changed` is called when replicas, or what they hold, changed.
     pub async fn follow(
         self,
         objects: Objects,
@@ -59,8 +59,10 @@ impl Replicas {
         while !shutdown.is_requested() {
             tokio::select! {
                 Some(change) = leases.next() => {
-                    self.witnesses().observe(&change, clock.now());
-                    changed();
+                    let news = self.witnesses().observe(&change, clock.now());
+                    if news {
+                        changed();
+                    }
                 }
                 _ = sweep.tick() => self.sweep(&writer, clock.now()).await,
                 () = shutdown.requested() => break,

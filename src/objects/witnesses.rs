@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use countersign_core::client_secret::Usage;
 use countersign_core::keyring::{ReplicaRole, Witness};
-use countersign_core::names::Uid;
+use countersign_core::names::{ObjectName, Uid};
 use countersign_core::timings::Timings;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -34,8 +34,21 @@ struct Replica {
 }
 
 impl Witnesses {
-    /// Takes in a change seen at `now`. A leader begins with an empty `Witnesses` and the watch's `Reset`.
-    pub fn observe(&mut self, change: &Change<Lease>, now: Timestamp) {
+    /// Takes in a change seen at `now`; says whether replicas or what they hold changed, not only when they were heard.
+    /// A leader begins with an empty `Witnesses` and the watch's `Reset`.
+    pub fn observe(&mut self, change: &Change<Lease>, now: Timestamp) -> bool {
+        let before = self.held();
+        self.take_in(change, now);
+        self.held() != before
+    }
+
+    /// What each replica holds, as far as it counts.
+    fn held(&self) -> Vec<(Key, bool, BTreeMap<ObjectName, u64>)> {
+        let held = |(key, replica): (&Key, &Replica)| (key.clone(), replica.renewed, replica.report.serials.clone());
+        self.replicas.iter().map(held).collect()
+    }
+
+    fn take_in(&mut self, change: &Change<Lease>, now: Timestamp) {
         match change {
             Change::Reset(leases) => {
                 let mut gone = std::mem::take(&mut self.replicas);
@@ -87,6 +100,11 @@ impl Witnesses {
             serial: replica.report.serials.get(ring).copied().filter(|_| replica.renewed),
         };
         self.live(now, timings).map(witness).collect()
+    }
+
+    /// The highest serial of the ring any heartbeat names, renewed or not: a ring with one had a keyring.
+    pub fn highest_serial(&self, ring: &str) -> u64 {
+        self.replicas.values().filter_map(|replica| replica.report.serials.get(ring)).max().copied().unwrap_or(0)
     }
 
     /// Who used values of the client issued before `newest`.

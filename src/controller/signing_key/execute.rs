@@ -2,7 +2,7 @@
 
 use countersign_api::SigningKey;
 use countersign_api::signingkey::SigningKeySpec;
-use countersign_core::keyring::{Keyring, NeedKey, NewKey};
+use countersign_core::keyring::{Keyring, NeedKey, NewKey, RingSpec};
 use countersign_core::names::ObjectName;
 use countersign_core::token::PublicJwk;
 use k8s_openapi::ByteString;
@@ -10,11 +10,15 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 
-use super::make::make;
+use super::make::{Made, make};
 use super::{DEFAULT, Parts, SigningKeys, Stored};
 use crate::controller::{During, Failure, WriteError};
 use crate::objects::layout::{self, KEYRING_DATA, PRIVATE_KEY_DATA, PUBLIC_JWK, Part, RING, SERIAL};
 use crate::objects::{Class, Error as StoreError, Key, Preconditions};
+
+const MAKE: &str = "make a signing key";
+/// How many numbers whose Secret is of no use are passed over before giving up for now.
+const MOST_PASSED_OVER: u64 = 16;
 
 impl SigningKeys {
     /// The controller makes `default` when there is none, so that an empty installation can sign.
@@ -30,52 +34,63 @@ impl SigningKeys {
     }
 
     /// Makes the key a step asked for and stores its private half. The half of a crashed attempt at the same number is
-    /// taken up, never replaced: another leader may have put it into the keyring a moment ago.
-    pub(super) async fn make_key(&self, ring: &ObjectName, need: NeedKey) -> Result<NewKey, Failure> {
-        const ACTION: &str = "make a signing key";
+    /// taken up, and passed over where it is of no use. It is never replaced: another leader may have put it into the
+    /// keyring a moment ago.
+    pub(super) async fn make_key(&self, spec: &RingSpec, need: NeedKey) -> Result<NewKey, Failure> {
         let made = make(need.algorithm).await.map_err(|source| Failure {
             class: Class::Transient,
             category: "random",
-            action: ACTION,
+            action: MAKE,
             source: Box::new(source),
         })?;
-        let Parts { writer, layout, .. } = &self.parts;
-        let key = layout.signing_key(ring.as_str(), need.serial);
-        let public = serde_json::to_string(&made.jwk).map_err(|source| bug(ACTION, source))?;
-        let mut metadata = layout.meta(&key, Part::SigningKey);
+        let mut met = WriteError::NotLeader;
+        for serial in need.serial..need.serial.saturating_add(MOST_PASSED_OVER) {
+            match self.parts.writer.create(&self.private_half(&spec.ring, serial, &made)?).await {
+                Ok(_) => return Ok(NewKey { serial, jwk: made.jwk }),
+                Err(error @ WriteError::Store(StoreError::AlreadyExists { .. })) => met = error,
+                Err(error) => return Err(error).during(MAKE),
+            }
+            let left = self.left_by_a_crash(&self.parts.layout.signing_key(spec.ring.as_str(), serial)).await?;
+            let useful = |jwk: &PublicJwk| jwk.algorithm() == need.algorithm && !spec.revoked.contains(jwk.key_id());
+            if let Some(jwk) = left.filter(useful) {
+                return Ok(NewKey { serial, jwk });
+            }
+        }
+        Err(met).during(MAKE)
+    }
+
+    fn private_half(&self, ring: &ObjectName, serial: u64, made: &Made) -> Result<Secret, Failure> {
+        let public = serde_json::to_string(&made.jwk).map_err(|source| bug(MAKE, source))?;
+        let layout = &self.parts.layout;
+        let mut metadata = layout.meta(&layout.signing_key(ring.as_str(), serial), Part::SigningKey);
         let labels = metadata.labels.get_or_insert_default();
-        labels.extend([(RING.to_owned(), ring.to_string()), (SERIAL.to_owned(), need.serial.to_string())]);
+        labels.extend([(RING.to_owned(), ring.to_string()), (SERIAL.to_owned(), serial.to_string())]);
         metadata.annotations = Some([(PUBLIC_JWK.to_owned(), public)].into());
-        let secret = Secret {
+        Ok(Secret {
             metadata,
             immutable: Some(true),
             type_: Some("Opaque".to_owned()),
             data: Some([(PRIVATE_KEY_DATA.to_owned(), ByteString(made.private.to_vec()))].into()),
             ..Secret::default()
-        };
-        match writer.create(&secret).await {
-            Ok(_) => Ok(NewKey { serial: need.serial, jwk: made.jwk }),
-            Err(WriteError::Store(StoreError::AlreadyExists { .. })) => self.take_up(&key, need).await,
-            Err(error) => Err(error).during(ACTION),
-        }
+        })
     }
 
-    /// The public half of what a crashed attempt left, read from the metadata alone. One that is of no use goes: no
-    /// keyring can name a key whose public half nobody knows, nor one of another algorithm under a number still wanted.
-    async fn take_up(&self, key: &Key, need: NeedKey) -> Result<NewKey, Failure> {
-        const ACTION: &str = "take up a signing key left by a crash";
-        let found = self.parts.writer.get::<PartialObjectMeta<Secret>>(key).await.during(ACTION)?;
+    /// The public half of what lies there, read from the metadata alone.
+    async fn left_by_a_crash(&self, key: &Key) -> Result<Option<PublicJwk>, Failure> {
+        let found = self.parts.writer.get::<PartialObjectMeta<Secret>>(key).await.during(MAKE)?;
         let public = found.as_ref().and_then(|found| layout::annotation(&found.metadata, PUBLIC_JWK));
-        let jwk = public.and_then(|text| serde_json::from_str::<PublicJwk>(text).ok());
-        if let Some(jwk) = jwk.filter(|jwk| jwk.algorithm() == need.algorithm) {
-            return Ok(NewKey { serial: need.serial, jwk });
+        Ok(public.and_then(|text| serde_json::from_str(text).ok()))
+    }
+
+    /// Deletes what lies under numbers that were passed over: nobody can publish it any more.
+    async fn clear_passed_over(&self, ring: &Keyring, first: u64) {
+        let first = first.max(ring.next_key.saturating_sub(MOST_PASSED_OVER));
+        let unused = |serial: &u64| ring.keys.iter().all(|key| key.serial != *serial);
+        let passed_over: Vec<_> = (first..ring.next_key).filter(unused).collect();
+        if let Err(failure) = self.delete_private_halves(&ring.ring, &passed_over).await {
+            let error = &failure as &dyn std::error::Error;
+            tracing::warn!(ring = %ring.ring, ?passed_over, error, "private halves nobody published were not deleted");
         }
-        if let Some(found) = found {
-            let as_seen = Preconditions::exactly(&found.metadata);
-            self.parts.writer.delete::<Secret>(key, &as_seen).await.during(ACTION)?;
-        }
-        let source = format!("Secret {key} was of no use and is gone; it is made anew with the next look").into();
-        Err(Failure { class: Class::Transient, category: "crashed_attempt", action: ACTION, source })
     }
 
     /// Deletes private halves whose keys will not sign again.
@@ -94,6 +109,7 @@ impl SigningKeys {
         let text = ring.to_json().map_err(|source| bug(ACTION, source))?;
         let data = Some([(KEYRING_DATA.to_owned(), text)].into());
         let Parts { writer, layout, .. } = &self.parts;
+        let first = stored.ring.as_ref().map_or(1, |before| before.next_key);
         let written = if let Some(map) = stored.map {
             writer.replace(&ConfigMap { data, ..map }).await
         } else {
@@ -103,6 +119,7 @@ impl SigningKeys {
         };
         let map = written.during(ACTION)?;
         tracing::info!(ring = %ring.ring, serial = ring.serial, keys = ring.keys.len(), "keyring written");
+        self.clear_passed_over(ring, first).await;
         Ok(Stored { map: Some(map), ring: Some(ring.clone()) })
     }
 }

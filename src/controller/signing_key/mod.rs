@@ -11,6 +11,8 @@
 mod execute;
 mod make;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -119,10 +121,15 @@ impl SigningKeys {
         let status = object.status.as_ref();
         // A status without a keyring is the trace of one that was lost; its serial nobody knows, only that there was one.
         let once_had = u64::from(status.is_some_and(|status| status.active_key_id.is_some()));
+        let (witnesses, witnessed) = {
+            let replicas = replicas.witnesses();
+            (replicas.of_ring(name.as_str(), clock.now(), timings), replicas.highest_serial(name.as_str()))
+        };
         let observed = Observed {
             spec: ring.spec.clone(),
-            witnesses: replicas.witnesses().of_ring(name.as_str(), clock.now(), timings),
-            known_serial: remembered.as_ref().map_or(once_had, |ring| ring.serial),
+            witnesses,
+            // Replicas that hold more than is remembered here would seem to hold a new ring before they saw it.
+            known_serial: remembered.as_ref().map_or(once_had, |ring| ring.serial).max(witnessed),
             remembered,
             new_key: None,
         };
@@ -150,7 +157,7 @@ impl SigningKeys {
                 stored = self.write_keyring(stored, ring).await?;
                 self.remember(&observed.spec.ring, [stored.ring.clone(), None]);
             } else if let Some(need) = next.need_key {
-                observed.new_key = Some(self.make_key(&observed.spec.ring, need).await?);
+                observed.new_key = Some(self.make_key(&observed.spec, need).await?);
             } else {
                 return Ok(next);
             }
@@ -178,14 +185,18 @@ impl Kind for SigningKeys {
             let objects = self.objects();
             (objects.get(&key).cloned(), objects.is_synced(), objects.is_malformed(&key))
         };
-        let Some(object) = object.filter(|object| object.spec.issuer == self.parts.layout.issuer_name().as_str())
-        else {
+        let ours = |object: &Arc<SigningKey>| object.spec.issuer == self.parts.layout.issuer_name().as_str();
+        let foreign = object.as_ref().is_some_and(|object| !ours(object));
+        let Some(object) = object.filter(ours) else {
             // Without a spec nothing is decided: the keyring stands, and what it holds goes on verifying.
-            if synced && !malformed && name.as_str() == DEFAULT {
+            if synced && !malformed && !foreign && name.as_str() == DEFAULT {
                 self.create_default().await?;
             }
             return Ok(None);
         };
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(None);
+        }
         let ring = Ring::try_from(object.as_ref()).map_err(|source| Failure {
             class: Class::User,
             category: "malformed",

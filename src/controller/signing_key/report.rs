@@ -3,7 +3,7 @@
 
 use countersign_api::SigningKey;
 use countersign_api::signingkey::{Ring, SigningKeyStatus};
-use countersign_core::keyring::{Findings, Step};
+use countersign_core::keyring::{Findings, KeyState, Step};
 use countersign_core::policy::Problem;
 use jiff::Timestamp;
 
@@ -55,6 +55,11 @@ impl SigningKeys {
             let note = format!("Key {after} signs in place of {before}");
             self.parts.writer.event(Event::about(new, Severity::Normal, "Rotated", note)).await;
         }
+        let known = revoked(old);
+        for key in revoked(status).into_iter().filter(|key| !known.contains(key)) {
+            let note = format!("Key {key} is revoked: no token it signed is good any more");
+            self.parts.writer.event(Event::about(new, Severity::Warning, "KeyRevoked", note)).await;
+        }
         for kind in TROUBLES {
             if let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == kind)
                 && turned(&old.conditions, &status.conditions, kind)
@@ -63,6 +68,11 @@ impl SigningKeys {
             }
         }
     }
+}
+
+fn revoked(status: &SigningKeyStatus) -> Vec<&str> {
+    let revoked = status.keys.iter().filter(|key| key.state.as_str() == KeyState::Revoked.name());
+    revoked.map(|key| key.key_id.as_str()).collect()
 }
 
 fn findings(ring: &Ring, step: &Step) -> Vec<Finding> {
