@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod controller;
 mod crds;
 mod harness;
 mod objects;
