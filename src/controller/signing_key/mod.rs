@@ -1,4 +1,4 @@
-//! SigningKeys: each ring of keys goes through the life `core::keyring` gives it.
+//! The kind SigningKey: each ring of keys goes through the life `core::keyring` gives it.
 //!
 //! ```text
 //! SigningKey, keyring, heartbeats ─► observe ─► keyring::step (pure) ─► execute ─┐
@@ -74,7 +74,7 @@ impl SigningKeys {
         Self { parts, objects: Mutex::default(), remembered: Mutex::default() }
     }
 
-    /// Follows SigningKeys and keyrings, offering each ring something may have changed for. Heartbeats are the caller's to
+    /// Follows each SigningKey and keyring, offering each ring something may have changed for. Heartbeats are the caller's to
     /// offer for.
     pub async fn follow(
         self: Arc<Self>,
@@ -96,8 +96,9 @@ impl SigningKeys {
                 }
                 () = changes.changed() => {
                     let now = self.parts.snapshot.load_full();
-                    let changed = |(name, ring): &(&ObjectName, &Arc<Keyring>)| before.rings.get(*name) != Some(ring);
-                    now.rings.iter().filter(changed).for_each(|(name, _)| queue.offer(name.clone()));
+                    let names = now.rings.keys().chain(before.rings.keys());
+                    let differs = |name: &&ObjectName| before.rings.get(*name) != now.rings.get(*name);
+                    names.filter(differs).for_each(|name| queue.offer(name.clone()));
                     before = now;
                 }
                 () = shutdown.requested() => break,
@@ -121,15 +122,15 @@ impl SigningKeys {
         let status = object.status.as_ref();
         // A status without a keyring is the trace of one that was lost; its serial nobody knows, only that there was one.
         let once_had = u64::from(status.is_some_and(|status| status.active_key_id.is_some()));
-        let (witnesses, witnessed) = {
+        let (live, highest) = {
             let replicas = replicas.witnesses();
             (replicas.of_ring(name.as_str(), clock.now(), timings), replicas.highest_serial(name.as_str()))
         };
         let observed = Observed {
             spec: ring.spec.clone(),
-            witnesses,
+            witnesses: live,
             // Replicas that hold more than is remembered here would seem to hold a new ring before they saw it.
-            known_serial: remembered.as_ref().map_or(once_had, |ring| ring.serial).max(witnessed),
+            known_serial: remembered.as_ref().map_or(once_had, |ring| ring.serial).max(highest),
             remembered,
             new_key: None,
         };

@@ -122,7 +122,7 @@ impl World {
         let mut answer = step(read_ring, &self.observed(None), at(self.now), &small());
         if let Some(need) = answer.need_key {
             // A Secret that lies there already may be about to be published: the next number is taken.
-            let serial = (need.serial..).find(|serial| !self.secrets.contains(serial)).expect("a number");
+            let serial = (need.serial..u64::MAX).find(|serial| !self.secrets.contains(serial)).expect("a number");
             self.secrets.insert(serial);
             let new_key = Some(NewKey { serial, jwk: jwk(serial) });
             answer = step(read_ring, &self.observed(new_key), at(self.now), &small());
