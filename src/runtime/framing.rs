@@ -1,9 +1,9 @@
 //! Refuses HTTP/1 requests whose end two readers could see in different places (RFC 9112 sections 2.2 and 6.3).
 //!
 //! Flows in: a connection's bytes on their way to hyper, which is lenient: it takes a bare LF for a line end, lets
-//! Transfer-Encoding win over Content-Length, and accepts one length twice. Flows out: the same bytes, or a NUL in place
-//! of the one that settles the offence, so that hyper answers 400 and closes. Behind a chunked request the bytes are no
-//! longer followed; `serve` closes the connection after its answer.
+//! Transfer-Encoding win over Content-Length, and accepts one length twice. Flows out: the same bytes, or a NUL at the
+//! start of the line that settles the offence and then the end, so that hyper answers 400, or sees half a head, and closes.
+//! Behind a chunked request the bytes are no longer followed; `serve` closes the connection after its answer.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -33,8 +33,10 @@ struct Follow {
 enum Place {
     Head(Head),
     Body(u64),
-    /// HTTP/2, a chunked body, or refused: nothing more to follow.
+    /// HTTP/2 or a chunked body: nothing more to follow.
     Opaque,
+    /// Nothing more is read.
+    Refused,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,7 @@ impl Follow {
     fn advance(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             match &mut self.place {
-                Place::Opaque => return,
+                Place::Opaque | Place::Refused => return,
                 Place::Body(left) => {
                     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                     *left = left.saturating_sub(here as u64);
@@ -77,10 +79,11 @@ impl Follow {
                     };
                     let (line, rest) = bytes.split_at_mut(end + 1);
                     if self.line(line) == Err(Ambiguous) {
-                        if let Some(last) = line.last_mut() {
-                            *last = 0;
+                        // Not at its end: hyper parses only once it sees the head's empty line.
+                        if let Some(first) = line.first_mut() {
+                            *first = 0;
                         }
-                        self.place = Place::Opaque;
+                        self.place = Place::Refused;
                     }
                     bytes = rest;
                 }
@@ -111,7 +114,7 @@ impl Follow {
         let Some(content) = line.strip_suffix(b"\r\n") else { return Err(Ambiguous) };
         if content.is_empty() {
             if head.lines > 0 {
-                self.place = head.end()?;
+                self.place = head.end();
             }
             return Ok(());
         }
@@ -141,16 +144,14 @@ impl Head {
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.encodings += 1;
         }
-        Ok(())
+        if self.lengths + self.encodings > 1 { Err(Ambiguous) } else { Ok(()) }
     }
 
-    fn end(&self) -> Result<Place, Ambiguous> {
-        match (self.lengths, self.encodings) {
-            (0, 0) => Ok(Place::default()),
-            (1, 0) if self.length == 0 => Ok(Place::default()),
-            (1, 0) => Ok(Place::Body(self.length)),
-            (0, 1) => Ok(Place::Opaque),
-            _ => Err(Ambiguous),
+    fn end(&self) -> Place {
+        match (self.encodings, self.length) {
+            (0, 0) => Place::default(),
+            (0, length) => Place::Body(length),
+            _ => Place::Opaque,
         }
     }
 }
@@ -166,6 +167,9 @@ impl<S> Framing<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Framing<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if matches!(this.follow.place, Place::Refused) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if let Some(fresh) = buf.filled_mut().get_mut(before..) {
