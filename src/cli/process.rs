@@ -10,7 +10,7 @@ use super::options::Tls;
 use crate::runtime::admin::{self, Admin};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::readiness::Readiness;
+use crate::runtime::readiness::{Condition, Readiness};
 use crate::runtime::serve::{Limits, Port};
 use crate::runtime::supervisor::{Grace, Supervisor};
 use crate::runtime::telemetry::{self, LogFormat};
@@ -62,6 +62,8 @@ pub(crate) struct Process {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
     grace: Grace,
+    /// Holds once every role was started: until then the list of conditions is not whole.
+    started: Condition,
 }
 
 impl Process {
@@ -80,7 +82,8 @@ impl Process {
     /// A process without logs, for `demo`, which speaks for itself.
     pub(crate) fn quiet(clock: Clock) -> Self {
         let (supervisor, readiness, metrics) = (Supervisor::new(), Readiness::new(), Metrics::new());
-        Self { supervisor, readiness, metrics, clock, grace: Grace::default() }
+        let started = readiness.condition("start");
+        Self { supervisor, readiness, metrics, clock, grace: Grace::default(), started }
     }
 
     /// Serves `/livez`, `/readyz` and `/metrics`.
@@ -120,6 +123,7 @@ impl Process {
 
     /// Runs until a signal or a task's failure.
     pub(crate) async fn run(self) -> Result<()> {
+        self.started.ready();
         Ok(self.supervisor.run(&self.readiness, self.grace).await?)
     }
 }
