@@ -85,14 +85,20 @@ impl SigningKeys {
         let mut seen = objects.watch::<SigningKey>(Selection::namespace(self.parts.layout.system_namespace()));
         let mut changes = self.parts.snapshot.subscribe();
         let mut before = self.parts.snapshot.load_full();
-        if let Ok(default) = ObjectName::new(DEFAULT) {
-            queue.offer(default);
-        }
+        let mut listed = false;
         while !shutdown.is_requested() {
             tokio::select! {
                 Some(change) = seen.next() => {
-                    let steps = self.objects().apply(change);
+                    let (steps, synced) = {
+                        let mut objects = self.objects();
+                        (objects.apply(change), objects.is_synced())
+                    };
                     steps.iter().filter_map(|step| ObjectName::new(&step.key.name).ok()).for_each(|ring| queue.offer(ring));
+                    // Only a whole listing tells that `default` is not there; none of its steps would.
+                    if synced && !listed {
+                        listed = true;
+                        ObjectName::new(DEFAULT).into_iter().for_each(|default| queue.offer(default));
+                    }
                 }
                 () = changes.changed() => {
                     let now = self.parts.snapshot.load_full();
