@@ -17,3 +17,6 @@ mod crds;
 mod harness;
 mod objects;
 mod support;
+mod threats_gateway;
+mod threats_jwt;
+mod threats_token;

@@ -154,6 +154,8 @@ fn ext_authz(index: usize, wire: &Wire) -> Value {
             filter["grpc_service"] = json!({"envoy_grpc": {"cluster_name": verifier_name(index)}, "timeout": "0.2s"});
         }
         Wire::Http { verifier, prefix } => {
+            // What the verifier is to take away it must see: only some headers are sent on this wire by default.
+            filter["allowed_headers"] = json!({"patterns": [{"prefix": "x-countersign-"}]});
             filter["http_service"] = json!({
                 "server_uri": {"uri": format!("http://{verifier}"), "cluster": verifier_name(index), "timeout": "0.2s"},
                 "path_prefix": prefix,

@@ -95,7 +95,9 @@ fn private_keys(folder: &std::path::Path) -> Vec<EcdsaKeyPair> {
             keys.extend(private_keys(&entry.path()));
             continue;
         }
-        let object: Value = serde_json::from_slice(&fs::read(entry.path()).unwrap()).unwrap_or_default();
+        // A file may be replaced while we look.
+        let Ok(text) = fs::read(entry.path()) else { continue };
+        let object: Value = serde_json::from_slice(&text).unwrap_or_default();
         let der = find(&object, "private.der").and_then(|text| STANDARD.decode(text).ok());
         keys.extend(der.and_then(|der| EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).ok()));
     }

@@ -40,7 +40,7 @@ impl Standalone {
             format!("--manifests={}", manifests.display()),
             format!("--data={}", folder.join("data").display()),
             format!("--issuer-url=http://{issuer}"),
-            format!("--issuer-listen={issuer}"),
+            format!("--listen={issuer}"),
             format!("--grpc-listen={grpc}"),
             format!("--http-listen={http}"),
             format!("--admin-listen={admin}"),
@@ -48,7 +48,27 @@ impl Standalone {
         args.extend(flags.iter().map(|&flag| flag.to_owned()));
         let mut process = processes::start("standalone", args);
         process.ready(admin).await;
-        Self { process, issuer, grpc, http, admin, folder }
+        let it = Self { process, issuer, grpc, http, admin, folder };
+        it.settled().await;
+        it
+    }
+
+    /// Waits until what `shop.yaml` asks for is there: the Secrets of its clients, both rings of keys, the policies.
+    async fn settled(&self) {
+        let look = async || {
+            let secrets = [("shop", "checkout"), ("shop", "orders"), ("rival", "spy")];
+            let secrets =
+                secrets.map(|(namespace, client)| self.secret_file(namespace, client, "client_secret").exists());
+            let kinds = self.send(Request::get("/oauth2/jwks")).await.json();
+            let kinds = ["EC", "RSA"].map(|kind| kinds["keys"].to_string().contains(&format!(r#""kty":"{kind}""#)));
+            (secrets, kinds, self.verdict("GET", "/health", |request| request).await.status)
+        };
+        let whole = |seen: &([bool; 3], [bool; 2], u16)| *seen == ([true; 3], [true; 2], 200);
+        await_condition("shop.yaml to take effect", Duration::from_secs(15), look, whole).await;
+    }
+
+    fn secret_file(&self, namespace: &str, client: &str, key: &str) -> PathBuf {
+        self.data().join("secrets").join(namespace).join(format!("{client}-oauth")).join(key)
     }
 
     pub fn issuer_url(&self) -> String {
@@ -60,13 +80,22 @@ impl Standalone {
         self.folder.join("manifests")
     }
 
+    /// Replaces a part of `shop.yaml`, in one step.
+    pub fn edit(&self, from: &str, to: &str) {
+        let (file, draft) = (self.manifests().join("shop.yaml"), self.folder.join("draft.yaml"));
+        let text = fs::read_to_string(&file).expect("read the manifests");
+        assert!(text.contains(from), "{from} is in shop.yaml");
+        fs::write(&draft, text.replace(from, to)).expect("write a draft");
+        fs::rename(draft, file).expect("put the draft in place");
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
     /// The value of a key of a client's Secret.
     pub fn secret_value(&self, namespace: &str, client: &str, key: &str) -> String {
-        let file = self.data().join("secrets").join(namespace).join(format!("{client}-oauth")).join(key);
+        let file = self.secret_file(namespace, client, key);
         fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
@@ -102,10 +131,14 @@ impl Standalone {
 
     /// What introspection says to a client of the resource server's namespace.
     pub async fn introspect(&self, token: &str) -> Value {
-        let (id, secret) = self.credentials("shop", "orders");
-        let answer = self.send(Request::form("/oauth2/introspect", &[("token", token)]).basic(&id, &secret)).await;
+        let answer = self.introspection(token).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()
+    }
+
+    pub async fn introspection(&self, token: &str) -> Response {
+        let (id, secret) = self.credentials("shop", "orders");
+        self.send(Request::form("/oauth2/introspect", &[("token", token)]).basic(&id, &secret)).await
     }
 
     /// The verdict of the verifier's HTTP port about a request for the policy `shop/orders`, as Envoy would ask.
