@@ -1,6 +1,6 @@
-//! How fast status is written.
+//! How fast status is written; or anything else that may not be done faster than so many a second.
 //!
-//! Flows in: who asks when, and whether it changes `Ready`. Flows out: leave to write, or when to ask again. Nobody waits
+//! Flows in: who asks when, and whether it changes `Ready`. Flows out: leave to go ahead, or when to ask again. Nobody waits
 //! here: a worker that may not write yet goes on to the next object, so a wave of reports holds up no Secret.
 
 use std::sync::{Arc, Mutex, PoisonError};

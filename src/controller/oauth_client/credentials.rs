@@ -27,6 +27,7 @@ const POLL: Duration = Duration::from_secs(30);
 pub(super) const CREDENTIALS_READY: &str = "CredentialsReady";
 /// Reasons of it; some are told in Events, too.
 pub(super) const SECRET_NOT_OWNED: &str = "SecretNotOwned";
+pub(super) const TOO_FAR_AHEAD: &str = "RejectIssuedBeforeTooFarAhead";
 pub(super) const SECRET_CONTESTED: &str = "SecretContested";
 
 /// What there is to decide on.
@@ -38,8 +39,10 @@ pub(super) struct Seen<'a> {
     pub(super) secret: Option<&'a Arc<Secret>>,
     pub(super) created_at: Timestamp,
     pub(super) state: SecretState,
-    /// Whether status says that the Secret of this name was written, for the spec as it is.
-    pub(super) was_written: bool,
+    /// Whether status says that we wrote a Secret of this name.
+    pub(super) has_written: bool,
+    /// Whether that was for the spec as it is.
+    pub(super) is_current: bool,
     pub(super) rotate_at: Option<Timestamp>,
     pub(super) paused: bool,
     pub(super) usage: Usage,
@@ -108,9 +111,11 @@ pub(super) fn decide(seen: &Seen<'_>, now: Timestamp) -> Credentials {
     match (seen.wanted.settings.mode, seen.secret) {
         (SecretMode::Reference, secret) => reference(seen, secret.map(AsRef::as_ref), now),
         (_, None) => managed(seen, Found::Absent, now),
-        (mode, Some(secret)) => match owner(secret, seen.wanted.record) {
-            Owner::Us => managed(seen, found(seen, secret), now),
-            Owner::Nobody if mode == SecretMode::Adopt && consents(secret, seen.wanted.object) => {
+        (mode, Some(secret)) => match (owner(secret, seen.wanted.record), found(seen, secret)) {
+            (Owner::Us, found) => managed(seen, found, now),
+            // Somebody took our record off the Secret we wrote; the value in it says as much.
+            (Owner::Nobody, found @ Found::Ours { .. }) if seen.has_written => managed(seen, found, now),
+            (Owner::Nobody, _) if mode == SecretMode::Adopt && consents(secret, seen.wanted.object) => {
                 managed(seen, Found::Foreign, now)
             }
             _ => not_owned(seen, now),
@@ -145,7 +150,7 @@ fn managed(seen: &Seen<'_>, found: Found, now: Timestamp) -> Credentials {
     let observed = values::Observed { created_at: seen.created_at, found, usage: seen.usage, version };
     let step = values::step(&spec(seen), &seen.state, &observed, now, seen.timings);
     let change = change(seen, &step);
-    let heals = seen.was_written && is_heal(&change, found, &step, seen);
+    let heals = seen.has_written && seen.is_current && is_heal(&change, found, &step, seen);
     match seen.heals.hold(now).filter(|_| heals) {
         Some(until) => contested(seen, until),
         None => Credentials {
@@ -216,8 +221,7 @@ fn is_heal(change: &SecretChange, found: Found, step: &SecretStep, seen: &Seen<'
 fn finding(seen: &Seen<'_>, change: &SecretChange, step: &SecretStep) -> Finding {
     let name = &seen.wanted.settings.name;
     if step.findings.reject_too_far_ahead {
-        let message = "rejectIssuedBefore lies more than an hour ahead: write a time that has passed";
-        return Finding::fails(CREDENTIALS_READY, "RejectIssuedBeforeTooFarAhead", message);
+        return Finding::fails(CREDENTIALS_READY, TOO_FAR_AHEAD, "no value is good until rejectIssuedBefore has come");
     }
     if seen.paused && (seen.secret.is_none() || step.state.issued_at.is_none()) {
         let message = format!("Secret {name} is not written while the annotation countersign.dev/paused is there");

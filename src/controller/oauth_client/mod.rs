@@ -36,7 +36,7 @@ use jiff::Timestamp;
 
 use self::credentials::{CREDENTIALS_READY, SecretChange};
 use self::fights::Heals;
-use self::observe::in_namespace;
+use self::observe::{Look, in_namespace};
 use self::plan::{Installation, Observed, Plan, plan};
 use self::records::Records;
 pub use self::secret::Connection;
@@ -81,6 +81,8 @@ pub struct OAuthClients {
     signer: Arc<SecretSigner>,
     replicas: Replicas,
     pace: Pace,
+    /// How fast Secrets that are not watched are read.
+    reads: Pace,
     records: Records,
     world: Mutex<World>,
     heals: Mutex<HashMap<ObjectRef, Heals>>,
@@ -103,6 +105,7 @@ impl OAuthClients {
             signer,
             replicas,
             pace,
+            reads: Pace::default(),
             records,
             world,
             heals,
@@ -173,7 +176,11 @@ impl OAuthClients {
             return Ok(None);
         }
         let snapshot = self.snapshot.load_full();
-        let Some(observed) = self.observe(key, object, &snapshot, now).await? else { return Ok(None) };
+        let observed = match self.observe(key, object, &snapshot, now).await? {
+            Look::At(observed) => *observed,
+            Look::Nothing => return Ok(None),
+            Look::Later(later) => return Ok(Some(later)),
+        };
         let (observed, mut plan) = self.decide(key, observed, &snapshot, now).await?;
         let done = self.execute(&observed, &plan, now).await;
         if let Err(failure) = &done {

@@ -14,23 +14,38 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::OAuthClients;
-use super::credentials::Kept;
+use super::credentials::{CREDENTIALS_READY, Kept, SECRET_NOT_OWNED};
 use super::plan::Observed;
 use super::records;
-use crate::controller::{During, Failure};
+use crate::controller::conditions::find;
+use crate::controller::{During, Failure, Urgency};
 use crate::objects::Key;
 use crate::snapshot::Snapshot;
 
+/// What there is to decide on.
+pub(super) enum Look {
+    At(Box<Observed>),
+    /// The Directory does not yet have this version of the object; it will say so.
+    Nothing,
+    /// Secrets that are not watched are read no faster than this.
+    Later(Timestamp),
+}
+
 impl OAuthClients {
-    /// `None` while the Directory does not yet have this version of the object; it will say so.
+    /// Reads what is not watched, if that is not asked too often.
     pub(super) async fn observe(
         &self,
         key: &ObjectRef,
         object: Arc<OAuthClient>,
         snapshot: &Snapshot,
         now: Timestamp,
-    ) -> Result<Option<Observed>, Failure> {
-        let Some(view) = view_of(key, &object, snapshot) else { return Ok(None) };
+    ) -> Result<Look, Failure> {
+        let Some(view) = view_of(key, &object, snapshot) else { return Ok(Look::Nothing) };
+        if is_polled(&view, &object)
+            && let Err(later) = self.reads.ask(Urgency::Ready, now)
+        {
+            return Ok(Look::Later(later));
+        }
         let grants = snapshot.directory.grants(&view);
         let granted = grants.granted.into_iter().map(|access| (access.audience, access.scopes)).collect();
         let refused = grants.refused.into_iter().map(|no| (no.audience, no.scope.to_string(), no.reason)).collect();
@@ -50,7 +65,7 @@ impl OAuthClients {
         let newest = status.and_then(|status| status.secret.as_ref()?.issued_at).unwrap_or(now);
         let uid = &view.object.uid;
         let signing_key = view.accepted().map(|client| &client.tokens.signing_key);
-        Ok(Some(Observed {
+        Ok(Look::At(Box::new(Observed {
             granted,
             refused,
             refused_count: grants.refused_count,
@@ -59,14 +74,13 @@ impl OAuthClients {
             record: self.layout.owner_record(key),
             secret,
             former,
-            // A malformed time asks for nothing; a restore of an old manifest must not either.
-            rotate_at: metadata::rotate_at(&object.metadata).ok().flatten(),
+            rotate_at: metadata::rotate_at(&object.metadata),
             usage: self.replicas.usage(uid, newest, now),
             heals: self.heals(key),
             kept_record: kept_record.map(|record| Kept { until: records::until(&record) }),
             view,
             object,
-        }))
+        })))
     }
 
     /// The Secret as it is at this moment, managedFields and all.
@@ -82,6 +96,14 @@ fn view_of(key: &ObjectRef, object: &OAuthClient, snapshot: &Snapshot) -> Option
         && object.metadata.uid.as_deref() == Some(view.object.uid.as_str())
         && metadata::is_paused(&object.metadata) == view.object.paused;
     same.then(|| Arc::clone(view))
+}
+
+/// Whether each look reads a Secret that is not ours, and so not watched.
+fn is_polled(view: &ClientView, object: &OAuthClient) -> bool {
+    let reference = view.accepted().and_then(|client| client.secret()).map(|settings| settings.mode);
+    let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let foreign = find(conditions, CREDENTIALS_READY).is_some_and(|condition| condition.reason == SECRET_NOT_OWNED);
+    reference == Some(SecretMode::Reference) || foreign
 }
 
 /// The Secret under the name status says, where the spec says another.

@@ -15,15 +15,16 @@ use countersign_api::oauthclient::{Refused, SecretStatus};
 use countersign_api::{OAuthClient, OAuthClientStatus};
 use countersign_core::client::{DeletionPolicy, SecretSettings};
 use countersign_core::client_secret::{SecretState, Usage, VerifyingKeys};
-use countersign_core::directory::ClientView;
+use countersign_core::directory::{ClientView, reason};
 use countersign_core::names::{Audience, IssuerName};
+use countersign_core::policy::Problem;
 use countersign_core::revocation::EpochMemory;
 use countersign_core::scope::ScopeSet;
 use countersign_core::timings::Timings;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::credentials::{self, Credentials, Kept, RecordChange, SecretChange, Seen};
+use super::credentials::{self, Credentials, Kept, RecordChange, SecretChange, Seen, TOO_FAR_AHEAD};
 use super::epochs::{self, Grants};
 use super::fights::Heals;
 use super::findings::{self, Standing};
@@ -56,7 +57,7 @@ pub(super) struct Observed {
     pub(super) secret: Option<Arc<Secret>>,
     /// The Secret under the name status says.
     pub(super) former: Option<Arc<Secret>>,
-    pub(super) rotate_at: Option<Timestamp>,
+    pub(super) rotate_at: Result<Option<Timestamp>, Problem>,
     pub(super) usage: Usage,
     pub(super) heals: Heals,
     /// The record of a value that is not ours.
@@ -122,7 +123,8 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
         _ => old.secret.clone(),
     };
     let remove = credentials.as_ref().and_then(|credentials| former(observed, credentials));
-    let standing = standing(observed, credentials.as_ref());
+    let problems = problems(observed, credentials.as_ref());
+    let standing = standing(observed, &problems, credentials.as_ref());
     let report = Report {
         client_id: client.client_id.as_ref().map(ToString::to_string),
         generation: observed.object.metadata.generation,
@@ -140,11 +142,11 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
     Plan { revoke: epochs.entries, record, secret, heals, remove, report, silent, wake_at }
 }
 
-fn standing<'a>(observed: &'a Observed, credentials: Option<&Credentials>) -> Standing<'a> {
+fn standing<'a>(observed: &'a Observed, problems: &'a [Problem], credentials: Option<&Credentials>) -> Standing<'a> {
     let accepted = observed.view.accepted();
     let signing_key = accepted.map(|client| client.tokens.signing_key.as_str());
     Standing {
-        problems: &observed.view.problems,
+        problems,
         asks: accepted.is_some_and(|client| !client.access.is_empty()),
         granted: !observed.granted.is_empty(),
         refused: &observed.refused,
@@ -180,14 +182,30 @@ fn credentials(
         secret: observed.secret.as_ref(),
         created_at: observed.view.object.created_at,
         state,
-        was_written: written && old.observed_generation == observed.object.metadata.generation,
-        rotate_at: observed.rotate_at,
+        has_written: written,
+        is_current: old.observed_generation == observed.object.metadata.generation,
+        rotate_at: observed.rotate_at.as_ref().ok().copied().flatten(),
         paused: observed.view.object.paused,
         usage: observed.usage,
         heals: &observed.heals,
         kept_record: observed.kept_record,
     };
-    credentials::decide(&seen, now)
+    let mut credentials = credentials::decide(&seen, now);
+    if let Err(Problem { element, message, .. }) = &observed.rotate_at {
+        let said = &mut credentials.finding.message;
+        *said = format!("{said}; {element} asks for nothing: {message}");
+    }
+    credentials
+}
+
+/// What is wrong with the client, by its spec, by what others hold, and by the clock.
+fn problems(observed: &Observed, credentials: Option<&Credentials>) -> Vec<Problem> {
+    let mut problems = observed.view.problems.clone();
+    if credentials.is_some_and(|credentials| credentials.finding.reason == TOO_FAR_AHEAD) {
+        let message = "lies more than an hour ahead: write the time of the leak, which has passed";
+        problems.push(Problem::new("rejectIssuedBefore", reason::INVALID, message));
+    }
+    problems
 }
 
 /// The Secret under a name the client no longer uses, once it has its new one.

@@ -83,6 +83,40 @@ async fn an_edited_secret_is_put_right() {
 }
 
 #[tokio::test]
+async fn a_secret_whose_owner_record_was_taken_off_is_known_by_its_value() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    let whole = bench.secret().await.unwrap();
+    bench.edit_secret(|secret| secret.metadata.annotations = None).await;
+    assert_eq!(bench.secret().await.unwrap().annotations(), whole.annotations());
+    assert_eq!(bench.secret().await.unwrap().data, whole.data);
+}
+
+#[tokio::test]
+async fn a_reject_issued_before_far_ahead_is_not_accepted_until_it_comes() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    let first = bench.issued().await;
+    bench.edit(|client| set_secret(client, json!({"rejectIssuedBefore": at(1_010_000).to_string()}))).await;
+    assert_eq!(bench.condition("Accepted").await, "False/Invalid");
+    assert_eq!((bench.condition("Ready").await.as_str(), bench.issued().await), ("False/Invalid", first));
+    bench.pass(10_000 - 3_600).await;
+    assert_eq!(bench.condition("Accepted").await, "True/Accepted");
+    assert_eq!(bench.issued().await, Some(at(1_010_000)));
+}
+
+#[tokio::test]
+async fn a_malformed_rotate_at_is_said_to_ask_for_nothing() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    let rotate_at = ("countersign.dev/rotate-at".to_owned(), "now".to_owned());
+    bench.edit(|client| client.annotations_mut().extend([rotate_at])).await;
+    let status = bench.status().await;
+    let said = status.conditions.iter().find(|condition| condition.type_ == "CredentialsReady").unwrap();
+    assert!(said.status == "True" && said.message.contains("rotate-at"), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_fight_over_a_secret_is_fought_less_and_less_often_and_told() {
     let mut bench = Bench::new().await;
     bench.apply(json!({})).await;
