@@ -27,7 +27,7 @@ tools: ## install what the tests need into a cache outside the clone
 .PHONY: lint
 lint: lint-deps ## formatting, clippy, dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 .PHONY: lint-deps
 lint-deps: tools ## licences, sources and duplicates of the dependencies
