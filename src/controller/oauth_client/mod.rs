@@ -129,7 +129,10 @@ impl OAuthClients {
         let mut before = self.snapshot.load_full();
         while !shutdown.is_requested() {
             let affected = tokio::select! {
-                Some(seen) = seen.next() => self.world().see(seen),
+                Some(seen) = seen.next() => {
+                    let now = self.clock.now();
+                    self.world().see(seen, now)
+                }
                 () = changes.changed() => self.affected(&mut before),
                 () = shutdown.requested() => break,
             };

@@ -49,18 +49,11 @@ impl OAuthClients {
         let grants = snapshot.directory.grants(&view);
         let granted = grants.granted.into_iter().map(|access| (access.audience, access.scopes)).collect();
         let refused = grants.refused.into_iter().map(|no| (no.audience, no.scope.to_string(), no.reason)).collect();
-        let settings = view.accepted().and_then(|client| client.secret());
-        let secret_key = settings.map(|settings| in_namespace(key, settings.name.as_str()));
-        let watched = settings.is_some_and(|settings| settings.mode != SecretMode::Reference);
-        let (known, former, kept_record) = {
+        let (former, kept_record) = {
             let world = self.world();
-            let known = secret_key.as_ref().filter(|_| watched).and_then(|key| world.secret(key));
-            (known, former(key, &object, &world), world.record(key))
+            (former(key, &object, &world), world.record(key))
         };
-        let secret = match (known, &secret_key) {
-            (None, Some(secret_key)) => self.read(secret_key).await?,
-            (known, _) => known,
-        };
+        let secret = self.secret(key, &view).await?;
         let status = object.status.as_ref();
         let newest = status.and_then(|status| status.secret.as_ref()?.issued_at).unwrap_or(now);
         let uid = &view.object.uid;
@@ -81,6 +74,17 @@ impl OAuthClients {
             view,
             object,
         })))
+    }
+
+    /// The Secret under the name the spec says: as watched, else as it lies there.
+    async fn secret(&self, key: &ObjectRef, view: &ClientView) -> Result<Option<Arc<Secret>>, Failure> {
+        let Some(settings) = view.accepted().and_then(|client| client.secret()) else { return Ok(None) };
+        let place = in_namespace(key, settings.name.as_str());
+        let known = (settings.mode != SecretMode::Reference).then(|| self.world().secret(&place)).flatten();
+        match known {
+            Some(known) => Ok(Some(known)),
+            None => self.read(&place).await,
+        }
     }
 
     /// The Secret as it is at this moment, managedFields and all.

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_api::OAuthClient;
 use countersign_core::names::ObjectRef;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
@@ -37,8 +39,13 @@ pub(super) struct World {
     records: Table<Secret>,
     /// Which Secrets carry whose owner record.
     owned: HashMap<ObjectRef, BTreeSet<Key>>,
-    gone: HashMap<ObjectRef, Vec<Arc<OAuthClient>>>,
+    gone: HashMap<ObjectRef, Vec<(Timestamp, Arc<OAuthClient>)>>,
 }
+
+/// How long a client that went is remembered by a process that does not lead: longer than any takeover lasts.
+const REMEMBERED: Duration = Duration::from_mins(10);
+/// So few are remembered however long ago they went.
+const FEW: usize = 1024;
 
 impl World {
     pub(super) fn new(layout: Layout) -> Self {
@@ -53,11 +60,11 @@ impl World {
     }
 
     /// Takes in a change; tells which clients to look at.
-    pub(super) fn see(&mut self, seen: Seen) -> Vec<ObjectRef> {
+    pub(super) fn see(&mut self, seen: Seen, now: Timestamp) -> Vec<ObjectRef> {
         match seen {
             Seen::Client(change) => {
                 let steps = self.clients.apply(*change);
-                steps.into_iter().filter_map(|step| self.see_client(step)).collect()
+                steps.into_iter().filter_map(|step| self.see_client(step, now)).collect()
             }
             Seen::Secret(change) => {
                 let steps = self.secrets.apply(change);
@@ -71,7 +78,7 @@ impl World {
         }
     }
 
-    fn see_client(&mut self, step: Step<OAuthClient>) -> Option<ObjectRef> {
+    fn see_client(&mut self, step: Step<OAuthClient>, now: Timestamp) -> Option<ObjectRef> {
         let Step { key, old, new, malformed } = step;
         if let Some(malformed) = malformed {
             tracing::warn!(client = %key, error = malformed.error, "this OAuthClient cannot be read and is left as it is");
@@ -81,9 +88,18 @@ impl World {
         let ours = |client: &&Arc<OAuthClient>| client.spec.issuer == self.layout.issuer_name().as_str();
         let (old, new) = (old.filter(|old| ours(&old)), new.filter(|new| ours(&new)));
         if let Some(old) = old.as_ref().filter(|old| new.as_ref().is_none_or(|new| new.uid() != old.uid())) {
-            self.gone.entry(object.clone()).or_default().push(Arc::clone(old));
+            self.gone.entry(object.clone()).or_default().push((now, Arc::clone(old)));
+            self.forget(now);
         }
         (old.is_some() || new.is_some()).then_some(object)
+    }
+
+    /// Another process cleans up after those that went long ago.
+    fn forget(&mut self, now: Timestamp) {
+        if self.gone.len() > FEW {
+            let recent = |at: &Timestamp| at.saturating_add(REMEMBERED).is_ok_and(|end| end > now);
+            self.gone.retain(|_, gone| gone.iter().any(|(at, _)| recent(at)));
+        }
     }
 
     fn see_secret(&mut self, step: &Step<Secret>) -> Vec<ObjectRef> {
@@ -139,13 +155,13 @@ impl World {
 
     /// The clients of this name that went and have not been cleaned up after.
     pub(super) fn gone(&self, object: &ObjectRef) -> Vec<Arc<OAuthClient>> {
-        self.gone.get(object).cloned().unwrap_or_default()
+        self.gone.get(object).into_iter().flatten().map(|(_, client)| Arc::clone(client)).collect()
     }
 
     /// They have been.
     pub(super) fn buried(&mut self, object: &ObjectRef, client: &Arc<OAuthClient>) {
         let Some(gone) = self.gone.get_mut(object) else { return };
-        gone.retain(|other| !Arc::ptr_eq(other, client));
+        gone.retain(|(_, other)| !Arc::ptr_eq(other, client));
         if gone.is_empty() {
             self.gone.remove(object);
         }

@@ -241,7 +241,7 @@ async fn a_malformed_client_is_left_as_it_is() {
         generation: None,
         error: "spec.access: expected a list".to_owned(),
     };
-    let offered = bench.process.kind.world().see(Seen::Client(Box::new(Change::Malformed(malformed))));
+    let offered = bench.process.kind.world().see(Seen::Client(Box::new(Change::Malformed(malformed))), at(0));
     assert!(offered.is_empty());
     bench.process.kind.reconcile(&checkout()).await.unwrap();
     assert_eq!(bench.secret().await, secret);

@@ -311,13 +311,13 @@ impl Process {
     async fn turn(&mut self, objects: &Objects, layout: &Layout, revoked: Revoked, now: Timestamp) -> bool {
         self.mirror(revoked, VerifyingKeys::new(&keyring(objects, layout).await));
         while let Some(Some(change)) = self.watches.clients.next().now_or_never() {
-            self.queue.extend(self.kind.world().see(Seen::Client(Box::new(change))));
+            self.queue.extend(self.kind.world().see(Seen::Client(Box::new(change)), now));
         }
         while let Some(Some(change)) = self.watches.secrets.next().now_or_never() {
-            self.queue.extend(self.kind.world().see(Seen::Secret(change)));
+            self.queue.extend(self.kind.world().see(Seen::Secret(change), now));
         }
         while let Some(Some(change)) = self.watches.records.next().now_or_never() {
-            self.queue.extend(self.kind.world().see(Seen::Record(change)));
+            self.queue.extend(self.kind.world().see(Seen::Record(change), now));
         }
         self.queue.extend(self.kind.affected(&mut self.before));
         let due: Vec<_> = self.wakes.iter().filter(|(_, wake)| **wake <= now).map(|(key, _)| key.clone()).collect();
