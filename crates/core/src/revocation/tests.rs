@@ -211,6 +211,8 @@ fn lost_status_keeps_the_epoch_the_revocations_know() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn a_shard_never_refuses_less_than_all_that_was_put_in(
         entries in proptest::collection::vec((0u8..3, 0u8..4, 0u64..5, 0u8..2), 1..150)
