@@ -17,7 +17,7 @@ pub(crate) struct Issuer {
     #[command(flatten)]
     installation: Installation,
     #[command(flatten)]
-    issuer: IssuerUrl,
+    url: IssuerUrl,
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
@@ -40,7 +40,7 @@ impl Issuer {
         let listen = self.listen.unwrap_or_else(|| ([0, 0, 0, 0], port).into());
         let mut process = Process::start(&self.process)?;
         let timings = self.installation.timings.values()?;
-        let site = Site::new(&self.installation, &self.issuer.issuer_url, timings, Conflicts::OldestWins)?;
+        let site = Site::new(&self.installation, &self.url.issuer_url, timings, Conflicts::OldestWins)?;
         process.serve_admin(self.admin.admin_listen).await?;
         let objects = self.connection.objects(&process.clock).await?;
         let mut roles = Roles::start(&mut process, objects, site, self.replica.name()?, Role::Issuer);

@@ -46,12 +46,18 @@ enum Format {
 }
 
 impl ProcessFlags {
+    #[cfg(not(feature = "test-clock"))]
+    #[expect(clippy::unused_self, reason = "test builds take the clock from the flags")]
     fn clock(&self) -> Clock {
-        #[cfg(feature = "test-clock")]
-        if !self.test_clock_offset.is_zero() || self.test_clock_rate != 1 {
-            return Clock::shifted(self.test_clock_offset, self.test_clock_rate);
-        }
         Clock::system()
+    }
+
+    #[cfg(feature = "test-clock")]
+    fn clock(&self) -> Clock {
+        if self.test_clock_offset.is_zero() && self.test_clock_rate == 1 {
+            return Clock::system();
+        }
+        Clock::shifted(self.test_clock_offset, self.test_clock_rate)
     }
 }
 

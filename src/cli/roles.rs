@@ -184,14 +184,14 @@ impl<'a> Roles<'a> {
     /// Reports what this replica holds.
     fn heartbeat(&mut self, role: ReplicaRole, usage: Option<SecretUsage>) {
         let timings = self.site.settings.timings;
-        let (sender, report) = watch::channel(Report::default());
+        let (sender, receiver) = watch::channel(Report::default());
         let clock = self.process.clock.clone();
         let heartbeat = Heartbeat::new(
             &self.objects,
             &self.site.layout,
             (role, &self.replica),
             (clock.clone(), timings.heartbeat_period),
-            report,
+            receiver,
         );
         let reporter = Reporter { live: self.live.clone(), usage, clock, timings, report: sender };
         self.process.supervisor.spawn("heartbeat", heartbeat.run(self.process.supervisor.shutdown()));
@@ -211,37 +211,37 @@ struct Reporter {
 impl Reporter {
     async fn run(self, shutdown: Shutdown) -> Result<(), Infallible> {
         let mut changes = self.live.subscribe();
-        let mut usage =
+        let mut ticks =
             tokio::time::interval(self.clock.real(self.timings.usage_report_period).max(Duration::from_millis(10)));
         loop {
             let snapshot = self.live.load_full();
             let serials = snapshot.rings.iter().map(|(name, ring)| (name.clone(), ring.serial)).collect();
-            self.report.send_if_modified(|report| {
-                let changed = report.serials != serials;
-                report.serials = serials;
-                changed
+            self.report.send_if_modified(|held| {
+                let differs = held.serials != serials;
+                held.serials = serials;
+                differs
             });
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
                 () = changes.changed() => {}
-                _ = usage.tick() => self.note_usage(),
+                _ = ticks.tick() => self.note_usage(),
             }
         }
     }
 
     fn note_usage(&self) {
         let Some(usage) = &self.usage else { return };
-        let report = usage.take_report(self.clock.now(), self.timings.unused_for);
-        let values = report.used.into_iter().map(|value| UsedSecret {
+        let taken = usage.take_report(self.clock.now(), self.timings.unused_for);
+        let values = taken.used.into_iter().map(|value| UsedSecret {
             client: value.client,
             issued_at: value.issued_at,
             last_used_at: value.last_used_at,
         });
-        let used = UsedSecrets { values: values.collect(), more: report.more };
+        let used = UsedSecrets { values: values.collect(), more: taken.more };
         self.report.send_if_modified(|report| {
-            let changed = report.used != used;
+            let differs = report.used != used;
             report.used = used;
-            changed
+            differs
         });
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Standalone {
     /// Where /oauth2/* is served; a loopback address
     #[arg(long, env = "COUNTERSIGN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where Envoy's gRPC ext_authz is served; a loopback address
+    /// Where Envoy's gRPC `ext_authz` is served; a loopback address
     #[arg(long, env = "COUNTERSIGN_GRPC_LISTEN", default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     grpc_listen: SocketAddr,
     /// Where the HTTP wires are served; a loopback address

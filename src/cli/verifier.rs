@@ -31,7 +31,7 @@ pub(crate) struct Verifier {
     tls: Tls,
     #[command(flatten)]
     wires: Wires,
-    /// Where Envoy's gRPC ext_authz is served
+    /// Where Envoy's gRPC `ext_authz` is served
     #[arg(long, env = "COUNTERSIGN_GRPC_LISTEN", default_value = "0.0.0.0:9001", value_name = "ADDRESS")]
     grpc_listen: SocketAddr,
     /// Where the HTTP wires are served

@@ -17,32 +17,33 @@ impl Screen {
     /// A new step.
     pub(super) fn step(&mut self, title: &str) {
         self.step += 1;
-        self.line(&format!("\n{}", self.paint("1;36", format_args!("{}. {title}", self.step))));
+        line(&format!("\n{}", self.paint("1;36", format_args!("{}. {title}", self.step))));
     }
 
     /// What happened.
+    #[expect(clippy::unused_self, reason = "said on the screen like the rest")]
     pub(super) fn happened(&self, text: &str) {
-        self.line(&format!("   {text}"));
+        line(&format!("   {text}"));
     }
 
     /// What went as it should.
     pub(super) fn good(&self, text: &str) {
-        self.line(&format!("   {} {text}", self.paint("32", "✓")));
+        line(&format!("   {} {text}", self.paint("32", "✓")));
     }
 
     /// How to do it by hand.
     pub(super) fn by_hand(&self, commands: &str) {
         for command in commands.lines() {
-            self.line(&self.paint("2", format_args!("   $ {command}")));
+            line(&self.paint("2", format_args!("   $ {command}")));
         }
     }
 
     fn paint(&self, code: &str, text: impl Display) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
+}
 
-    /// A closed pipe is the reader's way to say that it has seen enough; the scenario goes on.
-    fn line(&self, text: &str) {
-        drop(writeln!(stdout(), "{text}"));
-    }
+/// A closed pipe is the reader's way to say that it has seen enough; the scenario goes on.
+fn line(text: &str) {
+    drop(writeln!(stdout(), "{text}"));
 }
