@@ -30,8 +30,9 @@ impl Metadata {
             "introspection_endpoint": format!("{base}/oauth2/introspect"),
             "revocation_endpoint": format!("{base}/oauth2/revoke"),
             "grant_types_supported": ["client_credentials"],
-            // Required by RFC 8414, and empty while there is no authorization endpoint.
-            "response_types_supported": [],
+            // Required by RFC 8414 section 2, and never empty by section 3.2: strict clients refuse both. There is no
+            // authorization endpoint yet.
+            "response_types_supported": ["none"],
             "token_endpoint_auth_methods_supported": methods,
             "introspection_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_methods_supported": methods,
@@ -75,6 +76,16 @@ mod tests {
                 assert_eq!((&document["issuer"], &document["token_endpoint"]), (&json!(issuer), &json!(token)));
                 assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
             }
+        }
+    }
+
+    #[test]
+    fn no_member_is_an_empty_list() {
+        let metadata = Metadata::new("https://auth.example.com");
+        for document in [&metadata.authorization_server, &metadata.openid_configuration] {
+            let members: serde_json::Map<String, Value> = serde_json::from_slice(document).unwrap();
+            assert_eq!(members.iter().find(|(_, value)| **value == json!([])), None);
+            assert_eq!(members["response_types_supported"], json!(["none"]));
         }
     }
 }
