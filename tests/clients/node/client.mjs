@@ -20,7 +20,9 @@ try {
   if (flags.scope) parameters.scope = flags.scope
   console.log(JSON.stringify(await oauth.clientCredentialsGrant(server, parameters)))
 } catch (failure) {
-  const refusal = failure.error ?? failure.cause?.parameters?.get?.('error')
+  // A refusal with a challenge, as RFC 6749 wants for Basic, is reported as the challenge: the code is in the answer itself.
+  const answer = failure.response?.bodyUsed === false ? await failure.response.json().catch(() => ({})) : {}
+  const refusal = failure.error ?? answer.error
   if (refusal) {
     console.log(JSON.stringify({ error: refusal }))
   } else {

@@ -22,6 +22,7 @@ with OAuth2Session(
     scope=args.scope,
     token_endpoint_auth_method=args.auth_method or "client_secret_basic",
 ) as session:
+    session.trust_env = False  # REQUESTS_CA_BUNDLE would win over verify
     session.verify = args.ca or True
     answer = session.get(get_well_known_url(args.issuer, external=True), withhold_token=True)
     answer.raise_for_status()
