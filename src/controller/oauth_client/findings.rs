@@ -96,9 +96,14 @@ fn resolved_refs(standing: &Standing<'_>) -> Finding {
     }
     let unknown = |reason: &str| reason == reason::UNKNOWN_AUDIENCE || reason == reason::UNKNOWN_SCOPE;
     let dangling: Vec<_> = standing.refused.iter().filter(|(_, _, reason)| unknown(reason)).collect();
-    let Some((_, _, reason)) = dangling.first() else { return Finding::holds(RESOLVED_REFS, "ResolvedRefs") };
+    let Some((_, _, reason)) = dangling.first() else {
+        return Finding::new(RESOLVED_REFS, Status::True, "ResolvedRefs", "everything it names exists");
+    };
     let names = dangling.iter().map(|(audience, scope, _)| format!("{scope} of {audience}"));
-    let message = format!("no ScopePolicy of this namespace defines {}", named(names, dangling.len()));
+    let message = format!(
+        "no ScopePolicy of this namespace defines {}: correct the name, or write the policy",
+        named(names, dangling.len())
+    );
     Finding::fails(RESOLVED_REFS, reason, message)
 }
 
@@ -107,12 +112,17 @@ fn fully_granted(standing: &Standing<'_>, accepted: &Finding) -> Finding {
         return Finding::new(FULLY_GRANTED, Status::Unknown, "NotAccepted", "grants count for accepted clients only");
     }
     if standing.refused_count == 0 {
-        let reason = if standing.asks { "Granted" } else { "NothingAsked" };
-        return Finding::new(FULLY_GRANTED, Status::True, reason, "every scope it asks for is granted");
+        let (reason, message) = if standing.asks {
+            ("Granted", "every scope it asks for is granted")
+        } else {
+            ("NothingAsked", "it asks for no scope: name audiences and scopes in spec.access")
+        };
+        return Finding::new(FULLY_GRANTED, Status::True, reason, message);
     }
     let names = standing.refused.iter().map(|(audience, scope, reason)| format!("{scope} of {audience} ({reason})"));
     let reason = if standing.granted { "SomeRefused" } else { "NothingGranted" };
-    Finding::fails(FULLY_GRANTED, reason, format!("not granted: {}", named(names, standing.refused_count)))
+    let message = format!("not granted: {}; status.refused says what to do", named(names, standing.refused_count));
+    Finding::fails(FULLY_GRANTED, reason, message)
 }
 
 /// Adds `Ready`, and `Stalled` or `Reconciling` while one of them holds.
