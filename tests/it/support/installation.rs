@@ -8,6 +8,7 @@ use super::processes::{self, Process};
 use super::root;
 use super::scratch::Scratch;
 use super::testbed::Testbed;
+use super::tls::Certificates;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub struct Installation {
     prefix: String,
     flags: Vec<String>,
     issuers: AtomicU32,
+    certificates: Option<Certificates>,
     folder: Scratch,
 }
 
@@ -79,12 +81,20 @@ impl Installation {
             prefix: prefix.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             issuers: AtomicU32::new(0),
+            certificates: None,
             folder: Scratch::new("installation"),
         }
     }
 
+    /// Has the issuers serve TLS with a certificate of a private authority, which the controller hands to clients.
+    pub fn with_tls(mut self) -> Self {
+        self.certificates = Some(Certificates::new(&["IP:127.0.0.1"]));
+        self
+    }
+
     pub fn issuer_url(&self) -> String {
-        format!("http://{}", self.issuer)
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.issuer)
     }
 
     pub fn system_namespace(&self) -> String {
@@ -104,18 +114,29 @@ impl Installation {
             format!("--admin-listen={admin}"),
             format!("--replica-name={}-{}", role.name(), admin.port()),
         ];
-        match role {
-            Role::Controller => {}
-            Role::Issuer => args.extend(["--plaintext".to_owned(), format!("--listen={issuer}")]),
-            Role::Verifier => args.extend([
-                "--plaintext".to_owned(),
-                format!("--grpc-listen={grpc}"),
-                format!("--http-listen={http}"),
-            ]),
-        }
+        args.extend(match role {
+            Role::Controller => Vec::new(),
+            Role::Issuer => vec![format!("--listen={issuer}")],
+            Role::Verifier => {
+                vec!["--plaintext".to_owned(), format!("--grpc-listen={grpc}"), format!("--http-listen={http}")]
+            }
+        });
+        args.extend(self.tls_flags(role));
         args.extend(self.flags.iter().cloned());
         let process = processes::start(role.name(), args);
         Replica { process, admin, issuer, grpc, http }
+    }
+
+    fn tls_flags(&self, role: Role) -> Vec<String> {
+        match (role, &self.certificates) {
+            (Role::Controller, Some(tls)) => vec![format!("--ca-file={}", tls.authority().display())],
+            (Role::Issuer, Some(tls)) => vec![
+                format!("--tls-cert={}", tls.certificate().display()),
+                format!("--tls-key={}", tls.key().display()),
+            ],
+            (Role::Issuer, None) => vec!["--plaintext".to_owned()],
+            (Role::Controller, None) | (Role::Verifier, _) => Vec::new(),
+        }
     }
 
     /// Starts a replica and waits until it is ready.
