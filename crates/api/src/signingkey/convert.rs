@@ -7,6 +7,7 @@ use countersign_core::keyring::{self, KeyReport, RingSpec, StatusReport};
 use countersign_core::names::KeyId;
 use countersign_core::policy::Problem;
 use countersign_core::token;
+use jiff::Timestamp;
 
 use super::{Algorithm, KeySourceType, KeyState, KeyStatus, SigningKey, SigningKeyStatus};
 use crate::metadata::{self, MetadataError};
@@ -82,11 +83,16 @@ impl From<&KeyReport> for KeyStatus {
             key_id: key.key_id.to_string(),
             state: key.state.into(),
             algorithm: Some(Algorithm::from(key.algorithm.name().to_owned())),
-            published_at: Some(key.published_at),
-            activated_at: key.activated_at,
-            verifies_until: key.ends_at,
+            published_at: Some(whole_seconds(key.published_at)),
+            activated_at: key.activated_at.map(whole_seconds),
+            verifies_until: key.ends_at.map(whole_seconds),
         }
     }
+}
+
+/// For people: nobody reads fractions of a second.
+fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 impl From<keyring::KeyState> for KeyState {
@@ -104,7 +110,7 @@ impl From<&StatusReport> for SigningKeyStatus {
             observed_generation: None,
             conditions: Vec::new(),
             active_key_id: report.active_key_id.as_ref().map(ToString::to_string),
-            next_rotation: report.next_rotation,
+            next_rotation: report.next_rotation.map(whole_seconds),
             key_count: i32::try_from(keys.len()).ok(),
             keys,
         }
@@ -159,6 +165,21 @@ mod tests {
             assert!(ring.spec.paused && ring.spec.revoked.contains(KEY), "{element}");
             assert_eq!(RingObject::try_from(&key).expect("has a name").revoked_key_ids.len(), 1);
         }
+    }
+
+    #[test]
+    fn times_are_reported_in_whole_seconds() {
+        let report = KeyReport {
+            key_id: KEY.parse().expect("a key id"),
+            state: keyring::KeyState::Active,
+            algorithm: token::Algorithm::ES256,
+            published_at: Timestamp::from_millisecond(1_700).expect("a time"),
+            activated_at: Timestamp::from_millisecond(2_999).ok(),
+            ends_at: None,
+        };
+        let status = KeyStatus::from(&report);
+        let times = [status.published_at, status.activated_at, status.verifies_until];
+        assert_eq!(times, [Timestamp::from_second(1).ok(), Timestamp::from_second(2).ok(), None]);
     }
 
     #[test]

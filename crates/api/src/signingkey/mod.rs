@@ -103,7 +103,7 @@ pub struct SigningKeySpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeySource {
-    /// `Generated`: made by an issuer's host and kept in a Secret of the keys namespace.
+    /// `Generated`: made by the controller and kept in a Secret of the keys namespace.
     #[serde(rename = "type")]
     pub kind: KeySourceType,
 }
