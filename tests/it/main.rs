@@ -16,6 +16,7 @@ mod controller;
 mod crds;
 mod harness;
 mod objects;
+mod quickstart;
 mod support;
 mod threats_gateway;
 mod threats_jwt;
