@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::client::{AtDeadline, Retirement, Rotation, SecretMode, SecretSettings};
+use countersign_core::client::{SecretMode, SecretSettings};
 use countersign_core::client_secret::{
     self as values, Found, SecretSpec, SecretState, SecretStep, Usage, VerifyingKeys,
 };
@@ -166,22 +166,9 @@ fn managed(seen: &Seen<'_>, found: Found, now: Timestamp) -> Credentials {
 
 fn spec(seen: &Seen<'_>) -> SecretSpec {
     let SecretSettings { mode, rotation, reject_issued_before, .. } = seen.wanted.settings;
-    let Rotation { period, overlap, retirement, max_overlap, at_deadline } = *rotation;
     SecretSpec {
         mode: if *mode == SecretMode::Adopt { values::Mode::Adopt } else { values::Mode::Create },
-        rotation: values::Rotation {
-            period,
-            overlap,
-            retirement: match retirement {
-                Retirement::WhenUnused => values::Retirement::WhenUnused,
-                Retirement::AfterOverlap => values::Retirement::AfterOverlap,
-            },
-            max_overlap,
-            at_deadline: match at_deadline {
-                AtDeadline::KeepAndWarn => values::AtDeadline::KeepAndWarn,
-                AtDeadline::Reject => values::AtDeadline::Reject,
-            },
-        },
+        rotation: *rotation,
         reject_issued_before: *reject_issued_before,
         rotate_at: seen.rotate_at,
         paused: seen.paused,

@@ -97,7 +97,9 @@ impl SigningKeys {
                     // Only a whole listing tells that `default` is not there; none of its steps would.
                     if synced && !listed {
                         listed = true;
-                        ObjectName::new(DEFAULT).into_iter().for_each(|default| queue.offer(default));
+                        if let Ok(default) = ObjectName::new(DEFAULT) {
+                            queue.offer(default);
+                        }
                     }
                 }
                 () = changes.changed() => {

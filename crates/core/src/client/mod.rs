@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use crate::client_secret::{AtDeadline, Retirement, Rotation};
 use crate::names::{Audience, ClientId, ObjectName, ObjectRef, Uid};
 use crate::policy::Problem;
 use crate::scope::ScopeSet;
@@ -262,53 +263,6 @@ impl Default for SecretKeys {
             ca: "ca.crt".to_owned(),
         }
     }
-}
-
-/// How secret values follow one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rotation {
-    /// How often a new value is issued unasked; none: never.
-    pub period: Option<Duration>,
-    /// Both values are accepted at least this long.
-    pub overlap: Duration,
-    /// When the older value ends.
-    pub retirement: Retirement,
-    /// When `WhenUnused` stops waiting.
-    pub max_overlap: Duration,
-    /// What happens then.
-    pub at_deadline: AtDeadline,
-}
-
-impl Default for Rotation {
-    fn default() -> Self {
-        Self {
-            period: None,
-            overlap: Duration::from_hours(24),
-            retirement: Retirement::WhenUnused,
-            max_overlap: Duration::from_hours(168),
-            at_deadline: AtDeadline::KeepAndWarn,
-        }
-    }
-}
-
-/// When an older secret value ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Retirement {
-    /// Once nobody has used it for a while.
-    #[default]
-    WhenUnused,
-    /// When the overlap is over.
-    AfterOverlap,
-}
-
-/// What happens to an older value still in use when `maxOverlap` is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AtDeadline {
-    /// It stays good, and a condition says so.
-    #[default]
-    KeepAndWarn,
-    /// It ends.
-    Reject,
 }
 
 /// What the tokens of a client are like.

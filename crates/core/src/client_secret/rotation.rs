@@ -20,18 +20,20 @@ pub enum Mode {
 }
 
 /// When older values end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Retirement {
     /// After the overlap, once nobody uses them.
+    #[default]
     WhenUnused,
     /// After the overlap.
     AfterOverlap,
 }
 
 /// What happens to older values still in use at `maxOverlap`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AtDeadline {
     /// They stay good; people are told.
+    #[default]
     KeepAndWarn,
     /// They end.
     Reject,
