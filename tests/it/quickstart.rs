@@ -9,12 +9,14 @@ use crate::support::echo::Echo;
 use crate::support::envoy::{Envoy, Wire};
 use crate::support::http::{Request, Response};
 use crate::support::installation::{Installation, Replica};
+use crate::support::processes::run;
 use crate::support::root;
 use crate::support::scratch::Scratch;
 use crate::support::testbed::Testbed;
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 const HOST: &str = "orders.shop.svc";
@@ -68,6 +70,7 @@ async fn quickstart_protects_a_service_behind_envoy() {
     own_proxy_decides(&envoy, &tokens[0], &echo).await;
     reads_well(&installation);
     differs_in_nothing(&installation);
+    takes_effect(&installation, envoy.listener(0)).await;
 }
 
 /// Two listeners before shop's orders, one a wire, and one before rival's.
@@ -205,6 +208,30 @@ fn differs_in_nothing(installation: &Installation) {
     let output = installation.kubectl.run(&["diff", "--server-side", "-f", &quickstart()]);
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success() && said[0].is_empty(), "{said:?}");
+}
+
+/// What examples/README.md says to try next: grant more, then suspend the client.
+async fn takes_effect(installation: &Installation, listener: SocketAddr) {
+    let patch = |object: &str, operation: &str| {
+        installation.kubectl.must(&["patch", object, "-n", "shop", "--type=json", "-p", operation]);
+        Instant::now()
+    };
+    let admin = r#"{"scopes": ["orders:admin"], "to": [{"client": "shop.checkout"}]}"#;
+    patch("scp/orders", &format!(r#"[{{"op": "add", "path": "/spec/grants/-", "value": {admin}}}]"#));
+    patch("oac/checkout", r#"[{"op": "add", "path": "/spec/access/0/scopes/-", "value": "orders:admin"}]"#);
+    let kubeconfig = format!("--kubeconfig={}", installation.kubectl.kubeconfig().display());
+    let args = ["token", "--secret=shop/checkout-oauth", "--scope=orders:admin", &kubeconfig];
+    let granted = |output: &Output| output.status.success();
+    let patience = Duration::from_secs(5);
+    let printed = await_condition("orders:admin to be granted", patience, async || run(args), granted).await;
+    let token = String::from_utf8(printed.stdout).expect("a token is text");
+    let delete = async || call(listener, "DELETE", "/orders/7", Some(token.trim())).await;
+    await_condition("the order to be deleted", patience, delete, |answer| answer.status == 200).await;
+
+    let suspended = patch("oac/checkout", r#"[{"op": "replace", "path": "/spec/state", "value": "Suspended"}]"#);
+    await_condition("the client's token to be refused", patience, delete, |answer| answer.status == 401).await;
+    println!("a suspended client's token was refused within {:?}", suspended.elapsed());
+    assert!(!run(args).status.success(), "a suspended client has a token");
 }
 
 #[tokio::test]
