@@ -14,6 +14,7 @@ use countersign_core::names::{ClientId, ObjectRef};
 use countersign_core::revocation::Entry;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 
 use super::OAuthClients;
@@ -24,6 +25,8 @@ use crate::objects::events::{Event, Severity};
 use crate::objects::{Class, Key, Preconditions};
 
 const WRITE: &str = "write the client's Secret";
+/// How the names of our field managers begin.
+const OURS: &str = "countersign/";
 
 impl OAuthClients {
     pub(super) async fn execute(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
@@ -130,8 +133,38 @@ impl OAuthClients {
     }
 }
 
-/// Who wrote the Secret last, by the managedFields of an object read directly.
+/// Who wrote the Secret last, by the managedFields of an object read directly; `None` where they do not tell: whoever only
+/// takes something away leaves no trace in them, and then the last entry is our own.
 fn last_writer(secret: &Secret) -> Option<String> {
-    let newest = secret.managed_fields().iter().max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    newest.manager.clone()
+    let ours = |entry: &ManagedFieldsEntry| entry.manager.as_ref().is_some_and(|name| name.starts_with(OURS));
+    let newest =
+        secret.managed_fields().iter().max_by_key(|entry| (entry.time.as_ref().map(|time| time.0), !ours(entry)))?;
+    newest.manager.clone().filter(|_| !ours(newest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(entries: serde_json::Value) -> Secret {
+        serde_json::from_value(serde_json::json!({"metadata": {"managedFields": entries}})).unwrap()
+    }
+
+    #[test]
+    fn the_last_writer_is_somebody_else_or_nobody_can_tell() {
+        let entry = |manager, second| {
+            let time = format!("2026-01-01T00:00:0{second}Z");
+            serde_json::json!({"manager": manager, "operation": "Update", "time": time})
+        };
+        let us = |second| entry("countersign/oauth-client", second);
+        for (entries, last) in [
+            (vec![us(1), entry("kubectl-edit", 2)], Some("kubectl-edit")),
+            (vec![entry("kubectl-edit", 1), us(1)], Some("kubectl-edit")),
+            (vec![entry("argocd", 1), us(2)], None),
+            (vec![us(1)], None),
+            (vec![], None),
+        ] {
+            assert_eq!(last_writer(&written(entries.clone().into())).as_deref(), last, "{entries:?}");
+        }
+    }
 }
