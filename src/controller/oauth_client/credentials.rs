@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::fights::Heals;
-use super::secret::{Owner, Wanted, consents, entry, needs_new_object, owner};
+use super::secret::{Owner, Wanted, consents, entry, is_labelled, needs_new_object, owner};
 use crate::controller::conditions::{Finding, Status};
 use crate::objects::layout::CLIENT;
 
@@ -113,8 +113,11 @@ pub(super) fn decide(seen: &Seen<'_>, now: Timestamp) -> Credentials {
         (_, None) => managed(seen, Found::Absent, now),
         (mode, Some(secret)) => match (owner(secret, seen.wanted.record), found(seen, secret)) {
             (Owner::Us, found) => managed(seen, found, now),
-            // Somebody took our record off the Secret we wrote; the value in it says as much.
-            (Owner::Nobody, found @ Found::Ours { .. }) if seen.has_written => managed(seen, found, now),
+            // Somebody took our record off the Secret we wrote; the value in it says as much, and our label that it is not
+            // somebody's own into which the value was copied.
+            (Owner::Nobody, found @ Found::Ours { .. }) if seen.has_written && is_labelled(secret) => {
+                managed(seen, found, now)
+            }
             (Owner::Nobody, _) if mode == SecretMode::Adopt && consents(secret, seen.wanted.object) => {
                 managed(seen, Found::Foreign, now)
             }

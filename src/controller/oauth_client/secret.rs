@@ -57,6 +57,11 @@ pub(super) fn owner(secret: &Secret, record: &str) -> Owner {
     }
 }
 
+/// Whether the Secret carries the label of what we write.
+pub(super) fn is_labelled(secret: &Secret) -> bool {
+    secret.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == COUNTERSIGN)
+}
+
 /// Whether whoever made the Secret lets this client refer to it or take it over.
 pub(super) fn consents(secret: &Secret, client: &ObjectRef) -> bool {
     annotation(&secret.metadata, CLIENT) == Some(client.name.as_str())

@@ -93,6 +93,21 @@ async fn a_secret_whose_owner_record_was_taken_off_is_known_by_its_value() {
 }
 
 #[tokio::test]
+async fn a_foreign_secret_with_a_copy_of_our_value_is_never_overwritten() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    let mut copy = bench.secret().await.unwrap();
+    copy.metadata = serde_json::from_value(json!({"name": "theirs", "namespace": "shop"})).unwrap();
+    copy.data.as_mut().unwrap().insert("password".to_owned(), k8s_openapi::ByteString(b"kept".to_vec()));
+    let copy = bench.objects.create(&copy).await.unwrap();
+    bench.edit(|client| set_secret(client, json!({"name": "theirs"}))).await;
+    bench.pass(60).await;
+    let now: Option<Secret> = bench.objects.get(&Key::namespaced("shop", "theirs")).await.unwrap();
+    assert_eq!(now, Some(copy));
+    assert_eq!(bench.condition("CredentialsReady").await, "False/SecretNotOwned");
+}
+
+#[tokio::test]
 async fn a_reject_issued_before_far_ahead_is_not_accepted_until_it_comes() {
     let mut bench = Bench::new().await;
     bench.apply(json!({})).await;
