@@ -118,7 +118,7 @@ impl Wanted<'_> {
         wanted.data == existing.data
             && wanted.metadata.labels == existing.metadata.labels
             && wanted.metadata.annotations == existing.metadata.annotations
-            && wanted.type_.as_deref() == Some(existing.type_.as_deref().unwrap_or(OPAQUE))
+            && !needs_new_object(existing)
     }
 
     fn data(&self, value: &str) -> impl Iterator<Item = (String, ByteString)> {

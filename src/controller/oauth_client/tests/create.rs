@@ -132,6 +132,17 @@ async fn a_malformed_rotate_at_is_said_to_ask_for_nothing() {
 }
 
 #[tokio::test]
+async fn a_secret_made_immutable_is_made_mutable_again() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    let (whole, first) = (bench.secret().await.unwrap(), bench.issued().await);
+    bench.edit_secret(|secret| secret.immutable = Some(true)).await;
+    let secret = bench.secret().await.unwrap();
+    assert_eq!((secret.immutable, secret.data), (None, whole.data));
+    assert_eq!(bench.issued().await, first, "the value stays");
+}
+
+#[tokio::test]
 async fn a_fight_over_a_secret_is_fought_less_and_less_often_and_told() {
     let mut bench = Bench::new().await;
     bench.apply(json!({})).await;
