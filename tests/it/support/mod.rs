@@ -13,6 +13,7 @@ pub mod ports;
 pub mod processes;
 pub mod scratch;
 pub mod standalone;
+pub mod tenant;
 pub mod testbed;
 pub mod tls;
 
