@@ -13,6 +13,7 @@
 
 mod architecture;
 mod controller;
+mod converged;
 mod crds;
 mod harness;
 mod objects;
