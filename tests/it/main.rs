@@ -18,6 +18,7 @@ mod crds;
 mod harness;
 mod objects;
 mod quickstart;
+mod restore;
 mod support;
 mod threats_gateway;
 mod threats_jwt;
