@@ -4,6 +4,7 @@
 //! the eyes of a running installation, and the installation's own with them while nothing runs.
 
 use crate::support::await_condition;
+use crate::support::http::Request;
 use crate::support::installation::{Installation, Role};
 use crate::support::kubectl::Kubectl;
 use crate::support::scratch::Scratch;
@@ -275,4 +276,82 @@ async fn restore_after_the_loss_of_the_installation_itself() {
             saved.values_hold(&tenant, issuer).await;
         }
     }
+}
+
+/// Claims a host of its own and one that a rival claims as well. Its one open path tells whose policy answers.
+const CLAIMS: &str = r#"
+apiVersion: countersign.dev/v1alpha1
+kind: NamespaceAllowance
+metadata: {name: $NS}
+spec:
+  issuer: $ISSUER
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}
+  hosts: [$NS.example.com, $ISSUER-shared.example.com]
+---
+apiVersion: countersign.dev/v1alpha1
+kind: ScopePolicy
+metadata: {name: open, namespace: $NS}
+spec:
+  issuer: $ISSUER
+  audience: https://open.$NS.svc
+  routes: [{hosts: [$NS.example.com]}, {hosts: [$ISSUER-shared.example.com]}]
+  scopes: [{name: "open:read"}]
+  rules:
+  - name: open
+    matches: [{methods: [GET], path: {type: Exact, value: "/of-$NS"}}]
+    protection: Public
+"#;
+
+/// Ages of objects count seconds.
+const SECOND: std::time::Duration = std::time::Duration::from_millis(1100);
+
+/// Whether the tenant's policy answers for the host.
+async fn owns(tenant: &Tenant<'_>, host: &str, verifier: SocketAddr) -> bool {
+    let target = format!("/ext-authz/by-host/of-{}", tenant.namespace);
+    Request::get(&target).header("host", host).send(verifier).await.is_ok_and(|answer| answer.status == 200)
+}
+
+#[tokio::test]
+async fn restore_gives_no_uncontested_host_to_another() {
+    let testbed = Testbed::shared();
+    let installation = Installation::new(&testbed, &[]);
+    let [_controller, _issuer, verifier] = installation.start_all().await;
+    let tenants = [Tenant::new(&testbed, &installation).await, Tenant::new(&testbed, &installation).await];
+    let [first, second] = &tenants;
+    let hosts =
+        [first.fill("$NS.example.com"), second.fill("$NS.example.com"), first.fill("$ISSUER-shared.example.com")];
+    // For the first one's host, the second one's and the shared one: whether the first and the second answer.
+    let owners = async || {
+        let mut owners = Vec::new();
+        for host in &hosts {
+            owners.push([owns(first, host, verifier.http).await, owns(second, host, verifier.http).await]);
+        }
+        owners
+    };
+    let until = async |what: &str, expected: [[bool; 2]; 3]| {
+        await_condition(what, SOON, async || owners().await, |owners| *owners == expected).await;
+    };
+
+    first.apply(CLAIMS);
+    tokio::time::sleep(SECOND).await;
+    second.apply(CLAIMS);
+    until("the oldest to have the shared one", [[true, false], [false, true], [true, false]]).await;
+    let saved = [second, first].map(|tenant| {
+        let name = tenant.namespace.as_str();
+        let kubectl = tenant.kubectl();
+        manifest(
+            &[export(kubectl, &[&format!("nsa/{name}"), &format!("ns/{name}")]), export(kubectl, &["scp", "-n", name])]
+                .concat(),
+        )
+    });
+    for tenant in &tenants {
+        tenant.run(&["delete", "scp", "--all"]);
+        tenant.kubectl().must(&["delete", "nsa", &tenant.namespace]);
+    }
+    until("nobody to have any", [[false; 2]; 3]).await;
+    for one in &saved {
+        apply(first.kubectl(), one);
+        tokio::time::sleep(SECOND).await;
+    }
+    until("only the contested one to move", [[true, false], [false, true], [false, true]]).await;
 }
