@@ -82,7 +82,7 @@ struct Saved {
 }
 
 impl Saved {
-    async fn of(tenant: &Tenant<'_>) -> Self {
+    fn of(tenant: &Tenant<'_>) -> Self {
         let name = tenant.namespace.as_str();
         let cluster = export(tenant.kubectl(), &[&format!("namespace/{name}"), &format!("nsa/{name}")]);
         let own = export(tenant.kubectl(), &["scp,oac", "-n", name]);
@@ -186,7 +186,7 @@ async fn begin<'a>(testbed: &Testbed, installation: &'a Installation) -> (Tenant
     for client in CLIENTS {
         tenant.until_token(issuer, client).await;
     }
-    let saved = Saved::of(&tenant).await;
+    let saved = Saved::of(&tenant);
     // Times of secret values count seconds: what is made after this is not made in the same one.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     (tenant, issuer, saved)
@@ -261,7 +261,9 @@ async fn restore_after_the_loss_of_the_installation_itself() {
 
         if with_secrets {
             // The installation's own keys before anything runs that would make new ones.
-            secrets.iter().for_each(|secrets| apply(tenant.kubectl(), secrets));
+            for secrets in &secrets {
+                apply(tenant.kubectl(), secrets);
+            }
             apply(tenant.kubectl(), &saved.secrets);
         }
         apply(tenant.kubectl(), &rings);
