@@ -103,6 +103,11 @@ impl Installation {
 
     /// Starts a replica without waiting for it.
     pub fn spawn(&self, role: Role) -> Replica {
+        self.spawn_with(role, &[])
+    }
+
+    /// The same, with flags only this role has.
+    pub fn spawn_with(&self, role: Role, flags: &[&str]) -> Replica {
         let first_issuer = role == Role::Issuer && self.issuers.fetch_add(1, Ordering::Relaxed) == 0;
         let issuer = if first_issuer { self.issuer } else { free_address() };
         let (admin, grpc, http) = (free_address(), free_address(), free_address());
@@ -122,7 +127,7 @@ impl Installation {
             }
         });
         args.extend(self.tls_flags(role));
-        args.extend(self.flags.iter().cloned());
+        args.extend(self.flags.iter().cloned().chain(flags.iter().map(|&flag| flag.to_owned())));
         let process = processes::start(role.name(), args);
         Replica { process, admin, issuer, grpc, http }
     }

@@ -83,6 +83,12 @@ impl Process {
         self.wait().await
     }
 
+    /// Ends it as a lost machine does, and waits.
+    pub async fn kill(&mut self) -> ExitStatus {
+        self.signal("KILL");
+        self.wait().await
+    }
+
     pub async fn wait(&mut self) -> ExitStatus {
         let name = self.name.clone();
         let ended = await_condition(&format!("{name} to end"), START, async || self.ended(), Option::is_some).await;
