@@ -19,6 +19,7 @@ mod harness;
 mod objects;
 mod quickstart;
 mod restore;
+mod rotation;
 mod support;
 mod threats_gateway;
 mod threats_jwt;
