@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use axum::Router;
 use clap::{Args, ValueEnum};
+use prometheus_client::metrics::counter::Counter;
 
 use super::options::Tls;
 use crate::runtime::admin::{self, Admin};
@@ -67,6 +68,8 @@ pub(crate) struct Process {
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
+    /// One counter for every port.
+    tls_failures: Counter,
     grace: Grace,
     /// Holds once every role was started: until then the list of conditions is not whole.
     started: Condition,
@@ -89,7 +92,9 @@ impl Process {
     pub(crate) fn quiet(clock: Clock) -> Self {
         let (supervisor, readiness, metrics) = (Supervisor::new(), Readiness::new(), Metrics::new());
         let started = readiness.condition("start");
-        Self { supervisor, readiness, metrics, clock, grace: Grace::default(), started }
+        let help = "Certificate pairs that could not be used; the pair before stays in force";
+        let tls_failures = metrics.counter("tls_reload_failures", help);
+        Self { supervisor, readiness, metrics, clock, tls_failures, grace: Grace::default(), started }
     }
 
     /// Serves `/livez`, `/readyz` and `/metrics`.
@@ -109,10 +114,7 @@ impl Process {
         let config = match tls.files()? {
             None => None,
             Some((certificate, key)) => {
-                let failures = self.metrics.counter(
-                    "tls_reload_failures",
-                    "Certificate pairs that could not be used; the pair before stays in force",
-                );
+                let failures = self.tls_failures.clone();
                 let certificate = ServerCertificate::load(PairFiles { certificate, key }, failures).await?;
                 let config = certificate.server_config()?;
                 self.supervisor.spawn("certificate reload", certificate.keep_fresh(self.supervisor.shutdown()));

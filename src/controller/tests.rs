@@ -152,8 +152,11 @@ async fn yaml_in_a_folder_becomes_a_secret_and_follows_its_client() {
     let value = secret(&standalone.objects).await.unwrap().data.unwrap()["client_secret"].0.clone();
     assert!(value.starts_with(b"cs1_"));
     assert!(files_with(&standalone.data, "cs1_") > 0, "the value lies in a file");
-    let policy: ScopePolicy = standalone.objects.get(&Key::namespaced("shop", "orders")).await.unwrap().unwrap();
-    assert_eq!(policy.status.map(|status| status.conditions.len()), Some(4));
+    let reported = async |objects: &Objects| {
+        let policy: ScopePolicy = objects.get(&Key::namespaced("shop", "orders")).await.unwrap()?;
+        policy.status.filter(|status| status.conditions.len() == 4)
+    };
+    standalone.until("the policy's four conditions", reported).await;
 
     let exactly = Preconditions::default();
     standalone.objects.delete::<Secret>(&Key::namespaced("shop", "checkout-oauth"), &exactly).await.unwrap();

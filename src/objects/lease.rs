@@ -153,7 +153,8 @@ impl Elector {
         // A renewal that took the whole claim is none.
         let Ok(lease) = tokio::time::timeout(deadline, lease).await else { return Ok(()) };
         let lease = lease?;
-        let Some(next) = self.candidate.claim(&self.key, lease, began, MicroTime(self.clock.now())) else {
+        // A slow answer is not held against the holder: the Lease counts as seen when it arrived.
+        let Some(next) = self.candidate.claim(&self.key, lease, Instant::now(), MicroTime(self.clock.now())) else {
             self.follow();
             return Ok(());
         };
@@ -172,7 +173,7 @@ impl Elector {
         if !self.claim.borrow().holds(Instant::now()) {
             tracing::info!(identity = self.candidate.identity, "this process leads");
         }
-        self.candidate.observe(lease, began);
+        self.candidate.observe(lease, Instant::now());
         self.claim.send_replace(Claim::Until(began + self.candidate.timings.deadline));
     }
 
@@ -211,7 +212,7 @@ struct Seen {
 }
 
 impl Candidate {
-    /// The Lease to write, if this process may hold it: `now` is before the Lease was read.
+    /// The Lease to write, if this process may hold it: `now` is after the Lease was read.
     fn claim(&mut self, key: &Key, lease: Option<Lease>, now: Instant, time: MicroTime) -> Option<Lease> {
         let Some(lease) = lease else {
             self.seen = None;

@@ -167,13 +167,18 @@ impl Writer {
         let keys: Vec<_> = (0..MOST_SHARDS).map(|at| self.layout.revocations(&self.name, at)).collect();
         let maps = try_join_all(keys.iter().map(|key| self.objects.get::<ConfigMap>(key))).await?;
         let held = keys.iter().zip(maps).map(|(key, map)| {
-            let shard = map.as_ref().and_then(read).and_then(Result::ok);
-            if shard.is_none() && map.is_some() {
-                tracing::error!(%key, "a shard of revocations could not be read; it is written anew");
-            }
-            Held { shard: shard.unwrap_or_default(), map }
+            let shard = match &map {
+                None => Shard::default(),
+                // Written over, what it revoked would count again at every verifier started since.
+                Some(found) => read(found).and_then(Result::ok).ok_or_else(|| Error::Malformed {
+                    kind: "ConfigMap".to_owned(),
+                    key: key.clone(),
+                    message: "this shard of revocations cannot be read; mend it or delete it".to_owned(),
+                })?,
+            };
+            Ok(Held { shard, map })
         });
-        Ok(held.collect())
+        held.collect()
     }
 
     async fn store(&self, at: usize, held: Held) -> Result<Held, Error> {

@@ -146,7 +146,7 @@ fn last_writer(secret: &Secret) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn written(entries: serde_json::Value) -> Secret {
+    fn written(entries: &[serde_json::Value]) -> Secret {
         serde_json::from_value(serde_json::json!({"metadata": {"managedFields": entries}})).unwrap()
     }
 
@@ -164,7 +164,7 @@ mod tests {
             (vec![us(1)], None),
             (vec![], None),
         ] {
-            assert_eq!(last_writer(&written(entries.clone().into())).as_deref(), last, "{entries:?}");
+            assert_eq!(last_writer(&written(&entries)).as_deref(), last, "{entries:?}");
         }
     }
 }

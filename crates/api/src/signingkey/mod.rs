@@ -132,7 +132,7 @@ pub struct SigningKeyStatus {
     #[schemars(schema_with = "schema::counter")]
     pub observed_generation: Option<i64>,
     /// `Accepted`: the spec is allowed. `Ready`: a key signs and the next one is published. `RotationBlocked`: a replica does
-    /// not yet have the next key. `NoStandby`, `KeyringLost`: see the message.
+    /// not yet have the next key. `NoStandby`, `KeyringLost`, `RollbackDetected`: see the message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::{Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, TokenSource, Unmatched};
+use super::{
+    Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, Target, TokenSource, Unmatched,
+};
 use crate::names::ObjectRef;
 use crate::scope::ScopeSet;
 
@@ -76,7 +78,7 @@ impl Compiled {
     }
 }
 
-/// Compiles a policy. What cannot be is a problem, and denies where api.md says so; nothing else suffers.
+/// Compiles a policy. What cannot be is a problem, and denies what it would have matched; nothing else suffers.
 pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
     let mut problems = Vec::new();
     keep(&mut problems, std::slice::from_ref(&source.audience));
@@ -85,6 +87,7 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
     keep(&mut problems, &source.scopes);
     keep(&mut problems, &source.grants);
     keep(&mut problems, &source.resource_servers);
+    not_built(source, &mut problems);
     let rules = source.rules.iter().enumerate().map(|(at, rule)| compile_rule(at, rule, &mut problems)).collect();
     let reads_header = token_sources(&source.token_sources, &mut problems);
     Compiled {
@@ -141,6 +144,21 @@ fn compile_ways(rule: usize, allow: &[super::Allow], problems: &mut Vec<Problem>
 }
 
 /// Whether `Header` is among the sources; every other one is named as a problem and reads nothing.
+/// What is declared and does nothing yet is said, never passed over in silence.
+fn not_built(source: &Source, problems: &mut Vec<Problem>) {
+    for (at, target) in source.targets.iter().enumerate() {
+        if let Ok(Target::HttpRoute { .. } | Target::Gateway { .. }) = target {
+            let message =
+                "attaching to a route or gateway is not built yet; name a Service here, or hosts in spec.routes";
+            problems.push(Problem::new(format!("spec.targetRefs[{at}]"), "NotImplemented", message.to_owned()));
+        }
+    }
+    for (at, _) in source.resource_servers.iter().enumerate().filter(|(_, client)| client.is_ok()) {
+        let message = "token exchange is not built yet; remove it: every client of the namespace may introspect";
+        problems.push(Problem::new(format!("spec.resourceServers[{at}]"), "NotImplemented", message.to_owned()));
+    }
+}
+
 fn token_sources(sources: &[Result<TokenSource, Problem>], problems: &mut Vec<Problem>) -> bool {
     keep(problems, sources);
     for (at, source) in sources.iter().enumerate() {
