@@ -73,7 +73,9 @@ impl Token {
         let fetch = Fetch::new(values.get("ca.crt").map_or(&[][..], Vec::as_slice))?;
         let endpoint = match self.endpoint {
             Some(endpoint) => endpoint,
-            None => text(&mut values, "token_endpoint").context("or give --token-endpoint")?,
+            None => {
+                text(&mut values, "token_endpoint").map_err(|error| error.context("no --token-endpoint is given"))?
+            }
         };
         let credentials = Credentials::new(text(&mut values, "client_id")?, text(&mut values, "client_secret")?);
         let scope = self.scope.join(" ");
@@ -102,6 +104,7 @@ fn print_answer(answer: &Answer, output: Output) -> Result<()> {
 }
 
 fn from_folder(folder: &Path) -> Result<Values> {
+    std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     let mut values = Values::new();
     for name in ["client_id", "client_secret", "token_endpoint", "ca.crt"] {
         let path = folder.join(name);

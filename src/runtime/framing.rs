@@ -122,6 +122,11 @@ impl Follow {
             self.place = Place::Opaque;
             return Ok(());
         }
+        if head.lines == 0 && content.contains(&b'#') {
+            // No part of a request target (RFC 9112 section 3.2). What parses it would drop what follows, and a proxy that
+            // sends it might not have: the path decided on would be another than the one asked for.
+            return Err(Ambiguous);
+        }
         head.lines += 1;
         head.field(content)
     }

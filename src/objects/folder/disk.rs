@@ -197,7 +197,7 @@ fn segments(key: &Key) -> Result<(&str, &str), Error> {
     }
 }
 
-fn is_data_key(name: &str) -> bool {
+pub(super) fn is_data_key(name: &str) -> bool {
     let form = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     form && !name.starts_with('.') && (1..=253).contains(&name.len())
 }
@@ -305,7 +305,8 @@ pub(super) fn trace(paths: impl Iterator<Item = PathBuf>) -> Trace {
     let mut all: Vec<_> = paths
         .filter_map(|path| {
             let meta = fs::metadata(&path).ok()?;
-            Some((path, meta.mtime(), meta.mtime_nsec(), meta.size(), meta.ino()))
+            // The change time: a file made readable, or written with its old date kept, counts as changed too.
+            Some((path, meta.ctime(), meta.ctime_nsec(), meta.size(), meta.ino()))
         })
         .collect();
     all.sort();

@@ -255,6 +255,10 @@ impl Reader {
             Err((field, message)) => return self.blame(file, first, field.to_owned(), message),
         };
         complete(&kind, &key, &mut value);
+        if let Some(bad) = bad_data_key(&value) {
+            let message = format!("{bad:?} is no data key: 1 to 253 of A-Z a-z 0-9 . _ - that do not begin with a dot");
+            return self.blame(file, first, "data".to_owned(), message);
+        }
         let place = Place { file: file.to_owned(), line: first };
         if let Some(earlier) = self.seen.insert((kind.table.clone(), key.clone()), place.clone()) {
             let message = format!("{} {key} is also written at {earlier}", kind.name);
@@ -372,4 +376,9 @@ fn field_at(text: &str, line: usize) -> String {
     }
     path.reverse();
     path.join(".")
+}
+/// Data keys become file names. A bad one is found here, while the whole set can still be refused.
+fn bad_data_key(object: &Value) -> Option<&str> {
+    let data = object.get("data").and_then(Value::as_object)?;
+    data.keys().map(String::as_str).find(|key| !disk::is_data_key(key))
 }

@@ -18,7 +18,7 @@ mod state;
 mod tests;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,12 +73,26 @@ struct Inner {
     problem: wake::Sender<Option<Arc<manifests::Unreadable>>>,
 }
 
+/// What Countersign writes must not be read as manifests.
+fn keep_apart(settings: &Settings) -> Result<(), Error> {
+    let (Some(manifests), Some(data)) = (&settings.manifests, &settings.data) else { return Ok(()) };
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if whole(data).starts_with(whole(manifests)) {
+        return Err(Error::UnsafePath {
+            path: data.clone(),
+            reason: "the data folder must not lie in the folder of manifests",
+        });
+    }
+    Ok(())
+}
+
 // === impl FolderStore ===
 
 impl FolderStore {
     /// Reads both folders. Fails where a manifest cannot be read, the data folder is unsafe, or another process has it.
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let internal = settings.internal_namespaces.clone();
+        keep_apart(&settings)?;
         let disk = settings.data.as_deref().map(|data| Disk::open(data, internal)).transpose()?;
         let mut state = State::default();
         for (table, key, stored) in disk.as_ref().map(Disk::load).transpose()?.unwrap_or_default() {

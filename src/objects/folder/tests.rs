@@ -345,3 +345,25 @@ async fn other_kinds_are_passed_over_and_namespaces_read_with_their_labels() {
     assert_eq!(namespace.labels()["team"], "web");
     assert_eq!(namespace.labels()["kubernetes.io/metadata.name"], "web");
 }
+
+#[test]
+fn a_bad_data_key_refuses_the_whole_set_and_names_the_file() {
+    let folders = Folders::new();
+    folders
+        .write("a.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: a, namespace: shop}\nstringData: {'a~': x}\n");
+    let error = folders.open().err().expect("the set is refused");
+    assert!(error.to_string().contains("a.yaml") && error.to_string().contains("a~"), "{error}");
+    assert!(!folders.data().join("secrets").exists(), "nothing of it was written");
+}
+
+#[test]
+fn the_data_folder_may_not_lie_among_the_manifests() {
+    let folders = Folders::new();
+    let settings = Settings {
+        manifests: Some(folders.manifests()),
+        data: Some(folders.manifests().join("data")),
+        ..Settings::new(Vec::new())
+    };
+    let error = FolderStore::open(settings, Clock::system()).err().expect("refused");
+    assert!(error.to_string().contains("must not lie in the folder of manifests"), "{error}");
+}

@@ -50,6 +50,8 @@ async fn tok_17_requests_with_an_ambiguous_end_get_400_and_the_connection_closes
             "TE and CL",
             "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
         ),
+        ("a fragment", "POST /echo#x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na"),
+        ("a fragment behind a query", "POST /echo?y#x HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na"),
         ("two equal lengths", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na"),
         ("two lengths", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na"),
         ("bare LF", "POST /echo HTTP/1.1\nHost: a\nContent-Length: 1\n\na"),
