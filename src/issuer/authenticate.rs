@@ -1,4 +1,4 @@
-//! Whether a client is who it says it is (protocols.md, 'Client secrets').
+//! Whether a client is who it says it is: a value the controller signed for it, or one on record.
 //!
 //! Flows in: what was presented, the snapshot, the other end's address. Flows out: the client, or a refusal whose bytes
 //! and work do not tell an unknown client from a wrong secret.

@@ -1,4 +1,4 @@
-//! What api.md says of bounds, merging, conflicts and grants, sentence by sentence; the properties of any Directory.
+//! What is promised of bounds, merging, conflicts and grants, sentence by sentence; the properties of any Directory.
 
 mod clients;
 pub(crate) mod fixtures;
