@@ -37,9 +37,9 @@ const OF_ADDRESS: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
 /// Checks still made for those who failed too often, so that whoever shares an address with an attacker gets in.
 const BEYOND: Rate = Rate { burst: 100, every: Duration::from_millis(5) };
 const CELLS: usize = 32 * 1024;
-/// How long a well-signed value waits for its client to become known, and how many may.
-const PATIENCE: Duration = Duration::from_secs(1);
-const MOST_WAITING: usize = 256;
+/// How long a request waits for what a watch is about to bring, and how many may.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const MOST_WAITING: usize = 256;
 
 /// Who authenticated, and by which snapshot.
 #[derive(Clone, Debug)]

@@ -32,10 +32,11 @@ use axum::routing::{get, post};
 use countersign_core::names::IssuerName;
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
+use tokio::sync::Semaphore;
 
 use crate::http::body::BodyLimits;
 use crate::http::limiter::Limiter;
-use crate::issuer::authenticate::Authenticator;
+use crate::issuer::authenticate::{Authenticator, MOST_WAITING};
 use crate::issuer::call::Outcomes;
 use crate::issuer::jwks::JwksDocument;
 use crate::issuer::metadata::Metadata;
@@ -79,6 +80,8 @@ struct Issuer {
     metadata: Metadata,
     /// Counts tokens an authenticated client asked about in vain.
     scans: Limiter,
+    /// Requests that wait for a client's object to become as new as its revocations.
+    unsettled: Semaphore,
     outcomes: Outcomes,
 }
 
@@ -90,6 +93,7 @@ pub fn router(parts: Parts, metrics: &Metrics) -> Router {
         jwks: JwksDocument::new(parts.settings.timings.jwks_max_age),
         metadata: Metadata::new(&parts.settings.issuer_url),
         scans: introspect::scans(),
+        unsettled: Semaphore::new(MOST_WAITING),
         outcomes: Outcomes::new(metrics),
         parts,
     });

@@ -10,17 +10,19 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_core::client::TokenFormat;
 use countersign_core::keyring::RingKey;
-use countersign_core::names::TokenId;
+use countersign_core::names::{Audience, ClientId, TokenId};
 use countersign_core::oauth::{GrantDecision, TokenRequest, grant_type, token_grant};
 use countersign_core::token::Claims;
+use tokio::time::{Instant, timeout_at};
 
 use crate::http::error::{Refusal, json};
 use crate::http::form::Form;
 use crate::issuer::Issuer;
-use crate::issuer::authenticate::Caller;
+use crate::issuer::authenticate::{Caller, PATIENCE};
 use crate::issuer::call::{Call, Endpoint, Received, is_challenged};
 use crate::issuer::signer::Signer;
 use crate::runtime::random;
+use crate::snapshot::Snapshot;
 
 pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request) -> Response {
     let mut call = Call::begin(Endpoint::Token, &request);
@@ -32,10 +34,46 @@ pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request
 async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Response, Refusal> {
     let received = Received::read(request, issuer.parts.settings.body).await?;
     let form = received.form()?;
-    let caller = call.authenticate(issuer, &received, &form).await?;
-    let decision = decide(&caller, &form)?;
+    let (caller, decision) = settled(issuer, call, &received, &form).await?;
     let body = issue(issuer, &caller, &decision)?;
     Ok(json(StatusCode::OK, body))
+}
+
+/// Who calls and what is granted, by a snapshot in which the client's object is as new as the revocations: only then does
+/// the epoch in that object belong to what is granted (docs/adr/0003). What is on its way is waited for.
+async fn settled(
+    issuer: &Issuer,
+    call: &mut Call,
+    received: &Received,
+    form: &Form<'_>,
+) -> Result<(Caller, GrantDecision), Refusal> {
+    const UNSETTLED: Refusal = Refusal::unavailable("a change of this client is on its way to this issuer; try again");
+    let live = &issuer.parts.snapshot;
+    let mut changes = live.subscribe();
+    let deadline = Instant::now() + PATIENCE;
+    let mut seat = None;
+    loop {
+        let caller = call.authenticate(issuer, received, form).await?;
+        let decision = decide(&caller, form)?;
+        let (id, audience) = (&caller.spec.client_id, &decision.audience);
+        if is_settled(&caller.snapshot, id, audience) {
+            return Ok((caller, decision));
+        }
+        if seat.is_none() {
+            seat = Some(issuer.unsettled.try_acquire().map_err(|_| UNSETTLED)?);
+        }
+        while !is_settled(&live.load(), id, audience) {
+            timeout_at(deadline, changes.changed()).await.map_err(|_| UNSETTLED)?;
+        }
+    }
+}
+
+/// Whether no revocation is newer than the client's object; a client that is gone is waited for no longer.
+fn is_settled(snapshot: &Snapshot, id: &ClientId, audience: &Audience) -> bool {
+    snapshot.directory.client(id.as_str()).is_none_or(|client| {
+        let object = &client.object;
+        snapshot.revoked.epoch_for(&object.uid, audience) <= object.epoch
+    })
 }
 
 fn decide(caller: &Caller, form: &Form<'_>) -> Result<GrantDecision, Refusal> {
@@ -66,7 +104,7 @@ fn issue(issuer: &Issuer, caller: &Caller, decision: &GrantDecision) -> Result<S
         client_id: &caller.spec.client_id,
         scope: &decision.scopes,
         cuid: &object.uid,
-        cep: object.epoch.max(caller.snapshot.revoked.epoch_of(&object.uid)),
+        cep: object.epoch,
         private: &caller.spec.tokens.claims,
     };
     let input = claims.signing_input(signer.header()).map_err(|error| unsigned(&error))?;

@@ -15,15 +15,18 @@ use countersign_core::scope::ScopeSet;
 pub(super) type Grants = BTreeMap<Audience, ScopeSet>;
 
 /// What follows for a client that is there. A spec nothing can be read from (an older version of us may be looking at a
-/// newer object) changes nothing: it gets no tokens, and those it has end by themselves.
+/// newer object) revokes nothing: it gets no tokens, and those it has end by themselves.
 pub(super) fn decide(
     status: &OAuthClientStatus,
     client: Option<&Client>,
     granted: &Grants,
     known_epoch: u64,
 ) -> EpochStep {
-    let memory = EpochMemory::from(status);
-    let Some(client) = client else { return EpochStep { memory, entries: Vec::new() } };
+    let mut memory = EpochMemory::from(status);
+    let Some(client) = client else {
+        memory.epoch = memory.epoch.max(known_epoch);
+        return EpochStep { memory, entries: Vec::new() };
+    };
     let observed = EpochObserved { basis: basis(client), granted: granted.clone(), deleted: false, known_epoch };
     epoch_step(&memory, &observed)
 }

@@ -29,12 +29,17 @@ const WRITE: &str = "write the client's Secret";
 const OURS: &str = "countersign/";
 
 impl OAuthClients {
+    /// The first step, so that whatever fails later, what was taken away is gone.
+    pub(super) async fn end_epochs(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
+        for (audience, epoch) in &plan.revoke {
+            let uid = observed.view.object.uid.clone();
+            self.revoke(Entry::client(uid, audience.clone(), *epoch, now, &self.timings)).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn execute(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
         let client = &observed.view.object;
-        for (audience, epoch) in &plan.revoke {
-            let entry = Entry::client(client.uid.clone(), audience.clone(), *epoch, now, &self.timings);
-            self.revoke(entry).await?;
-        }
         let Some(id) = &client.client_id else { return Ok(()) };
         self.record(&client.object, id, &plan.record).await?;
         self.write_secret(observed, plan, id, now).await?;

@@ -21,7 +21,7 @@ mod report;
 mod secret;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -151,7 +151,14 @@ impl OAuthClients {
         if everyone {
             return now.directory.clients().map(|client| client.object.object.clone()).collect();
         }
-        now.directory.affected_clients(&before.directory)
+        let mut affected = now.directory.affected_clients(&before.directory);
+        // An issuer may have raised an epoch, too: until status says so it signs nothing for that client.
+        let raised: HashSet<_> = now.revoked.raised_since(&before.revoked).collect();
+        if !raised.is_empty() {
+            let clients = now.directory.clients().filter(|client| raised.contains(&client.object.uid));
+            affected.extend(clients.map(|client| client.object.object.clone()));
+        }
+        affected
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -185,9 +192,14 @@ impl OAuthClients {
             Look::Later(later) => return Ok(Some(later)),
         };
         let (observed, mut plan) = self.decide(key, observed, &snapshot, now).await?;
+        self.end_epochs(&observed, &plan, now).await?;
         let done = self.execute(&observed, &plan, now).await;
         if let Err(failure) = &done {
             if failure.class != Class::User {
+                // Until status has the new epoch, issuers sign nothing: a Secret that cannot be written holds that not up.
+                if plan.grows {
+                    self.remember(&observed.object, &plan.report).await?;
+                }
                 return done.map(|()| None);
             }
             let message = format!("the API server refuses to let the Secret be written: {}", failure.source);

@@ -95,8 +95,10 @@ pub(super) struct Plan {
     /// A Secret under a former name.
     pub(super) remove: Option<Arc<Secret>>,
     pub(super) report: Report,
-    /// Whether status may be written: not while paused, unless something is revoked.
+    /// Whether status may be written: not while paused, unless the epoch grows.
     pub(super) silent: bool,
+    /// Whether the epoch grows: status has to say so whatever else fails.
+    pub(super) grows: bool,
     pub(super) wake_at: Option<Timestamp>,
 }
 
@@ -125,6 +127,8 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
     let remove = credentials.as_ref().and_then(|credentials| former(observed, credentials));
     let problems = problems(observed, credentials.as_ref());
     let standing = standing(observed, &problems, credentials.as_ref());
+    // Issuers sign nothing for a client whose status is behind the revocations.
+    let grows = !epochs.entries.is_empty() || epochs.memory.epoch > EpochMemory::from(&old).epoch;
     let report = Report {
         client_id: client.client_id.as_ref().map(ToString::to_string),
         generation: observed.object.metadata.generation,
@@ -134,12 +138,12 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
         memory: epochs.memory,
         secret,
     };
-    let silent = client.paused && epochs.entries.is_empty();
+    let silent = client.paused && !grows;
     let (record, secret, heals, wake_at) = match credentials {
         Some(Credentials { record, change, heals, wake_at, .. }) => (record, change, heals, wake_at),
         None => (RecordChange::Keep, SecretChange::Keep, false, None),
     };
-    Plan { revoke: epochs.entries, record, secret, heals, remove, report, silent, wake_at }
+    Plan { revoke: epochs.entries, record, secret, heals, remove, report, silent, grows, wake_at }
 }
 
 fn standing<'a>(observed: &'a Observed, problems: &'a [Problem], credentials: Option<&Credentials>) -> Standing<'a> {
@@ -241,6 +245,13 @@ impl Report {
             ..OAuthClientStatus::default()
         };
         epochs::remember(memory, &mut status);
+        status
+    }
+
+    /// The status there is, with nothing but the memory of epochs and grants renewed.
+    pub(super) fn memory(&self, old: &OAuthClientStatus) -> OAuthClientStatus {
+        let mut status = old.clone();
+        epochs::remember(&self.memory, &mut status);
         status
     }
 

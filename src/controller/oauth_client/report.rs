@@ -29,7 +29,11 @@ impl OAuthClients {
             return Ok(None);
         }
         let urgency = if turned(&old.conditions, &new.conditions, READY) { Urgency::Ready } else { Urgency::Report };
-        if let Err(later) = self.pace.ask(urgency, now) {
+        // Issuers sign nothing for a client whose status is behind the revocations, so that a new epoch waits for nobody.
+        let grows = new.epoch.unwrap_or_default() > old.epoch.unwrap_or_default();
+        if let Err(later) = self.pace.ask(urgency, now)
+            && !grows
+        {
             return Ok(Some(later));
         }
         let changed = OAuthClient { status: Some(new.clone()), ..object.clone() };
@@ -39,6 +43,15 @@ impl OAuthClients {
             self.writer.event(event).await;
         }
         Ok(None)
+    }
+
+    /// Writes the epoch, and nothing that may not have come about.
+    pub(super) async fn remember(&self, object: &OAuthClient, report: &Report) -> Result<(), Failure> {
+        let status = report.memory(&object.status.clone().unwrap_or_default());
+        let changed = OAuthClient { status: Some(status), ..object.clone() };
+        let written = self.writer.replace_status(&changed).await.during("write the client's epoch")?;
+        self.world().wrote_client(object, written);
+        Ok(())
     }
 }
 

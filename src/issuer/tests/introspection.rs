@@ -114,6 +114,7 @@ async fn int_02_a_revoked_token_is_inactive_and_an_epoch_ends_all() {
     let uid = "uid-shop-checkout".parse().unwrap();
     world.learn(vec![Entry::client(uid, None, 2, world.clock.now(), &Timings::default())]);
     assert!(inactive(&introspect(&world, "shop.orders", &two).await));
+    world.change_client("shop.checkout", |object| object.epoch = 2);
     let fresh = world.access_token().await;
     assert_eq!(
         introspect(&world, "shop.orders", &fresh).await.body["active"],

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod documents;
+mod epochs;
 mod grants;
 mod introspection;
 mod keys;

@@ -68,8 +68,27 @@ fn a_withdrawn_grant_refuses_for_its_audience_only() {
     {
         let view = Revoked::build([&shard([client("u", Some(for_audience), 3)])], at(1000));
         assert_eq!(view.check(&token("t", "u", 2)), expected);
-        assert_eq!(view.epoch_of(&uid("u")), 3, "fresh tokens carry it everywhere");
+        assert_eq!(view.epoch_of(&uid("u")), 3, "status catches up with it");
     }
+}
+
+#[test]
+fn an_epoch_counts_for_its_audience_and_one_for_all_counts_for_each() {
+    let entries = [client("u", Some("https://a.example"), 3), client("u", None, 2)];
+    let view = Revoked::build([&shard(entries)], at(1000));
+    let epoch = |name: &str, audience: &str| view.epoch_for(&uid(name), &Audience::new(audience).expect("an audience"));
+    assert_eq!((epoch("u", "https://a.example"), epoch("u", "https://b.example")), (3, 2));
+    assert_eq!(epoch("other", "https://a.example"), 0);
+}
+
+#[test]
+fn only_clients_whose_epoch_grew_are_told() {
+    let before = Revoked::build([&shard([client("u", None, 2), client("v", None, 2)])], at(1000));
+    let more = shard([client("u", Some("https://a.example"), 3), client("v", Some("https://a.example"), 2)]);
+    let after = before.with([&more], at(1000));
+    assert_eq!(after.raised_since(&before).collect::<Vec<_>>(), [&uid("u")]);
+    assert_eq!(after.raised_since(&Revoked::default()).count(), 2);
+    assert_eq!(before.raised_since(&after).count(), 0);
 }
 
 #[test]

@@ -101,12 +101,24 @@ impl Revoked {
         }
     }
 
-    /// The highest epoch revocations know of a client: an issuer signs with the larger of this and the one in status.
+    /// The highest epoch revocations know of a client; its status catches up with it.
     pub fn epoch_of(&self, client: &Uid) -> u64 {
+        self.clients.get(client).map_or(0, Client::highest)
+    }
+
+    /// The lowest epoch a client's tokens for an audience may carry: what status says must have reached it before an
+    /// issuer signs one.
+    pub fn epoch_for(&self, client: &Uid, audience: &Audience) -> u64 {
         self.clients.get(client).map_or(0, |client| {
-            let epochs = client.everywhere.iter().chain(client.by_audience.iter().map(|(_, epoch)| epoch));
+            let for_audience = client.by_audience.iter().filter(|(known, _)| known == audience);
+            let epochs = client.everywhere.iter().chain(for_audience.map(|(_, epoch)| epoch));
             epochs.map(|epoch| epoch.lowest).max().unwrap_or(0)
         })
+    }
+
+    /// The clients whose highest epoch is above the one in `before`.
+    pub fn raised_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Uid> {
+        self.clients.iter().filter(|(uid, now)| now.highest() > before.epoch_of(uid)).map(|(uid, _)| uid)
     }
 
     /// How many entries there are.
@@ -118,6 +130,13 @@ impl Revoked {
     /// Whether nothing is revoked.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Client {
+    fn highest(&self) -> u64 {
+        let epochs = self.everywhere.iter().chain(self.by_audience.iter().map(|(_, epoch)| epoch));
+        epochs.map(|epoch| epoch.lowest).max().unwrap_or(0)
     }
 }
 

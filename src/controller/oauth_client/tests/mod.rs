@@ -328,7 +328,7 @@ impl Process {
             self.wakes.remove(&key);
             match self.kind.reconcile(&key).await {
                 Ok(wake) => drop(wake.map(|wake| self.wakes.insert(key, wake))),
-                Err(failure) if failure.category == "not_leader" => {}
+                Err(failure) if ["not_leader", "signer"].contains(&failure.category) => {}
                 Err(failure) => panic!("{failure:?}"),
             }
         }
@@ -337,11 +337,16 @@ impl Process {
 
     /// What the feed of the snapshot does.
     fn mirror(&mut self, revoked: Revoked, keys: VerifyingKeys) {
-        let mut moved = Vec::new();
+        let (mut moved, old) = (Vec::new(), self.live.load_full());
         while let Some(Some(change)) = self.watches.mirrored.next().now_or_never() {
             moved.extend(each(change).map(|(key, client)| {
-                let client = client.map(|client| Arc::new(ClientObject::try_from(&client).unwrap()));
-                Moved::Client(key.object_ref().unwrap(), client)
+                let key = key.object_ref().unwrap();
+                let held = old.directory.client_of(&key).map_or(0, |client| client.object.epoch);
+                let client = client.map(|client| {
+                    let client = ClientObject::try_from(&client).unwrap();
+                    Arc::new(ClientObject { epoch: client.epoch.max(held), ..client })
+                });
+                Moved::Client(key, client)
             }));
         }
         while let Some(Some(change)) = self.watches.policies.next().now_or_never() {
@@ -350,7 +355,6 @@ impl Process {
                 Moved::Policy(key.object_ref().unwrap(), policy)
             }));
         }
-        let old = self.live.load_full();
         self.live.publish(Snapshot {
             directory: Arc::new(old.directory.apply(moved)),
             revoked: Arc::new(revoked),

@@ -133,3 +133,64 @@ async fn a_retained_secret_is_taken_up_again() {
     assert_eq!(bench.secret().await.unwrap().data, secret.data);
     assert!(!bench.secret().await.unwrap().annotations().contains_key("countersign.dev/deletion-policy"));
 }
+
+/// So many single tokens of the client that a shard makes an epoch of them.
+async fn revoke_many(bench: &mut Bench) {
+    let uid = countersign_core::names::Uid::new(&bench.client().await.uid().unwrap()).unwrap();
+    let now = bench.clock.now();
+    for n in 0..=Shard::MAX_TOKENS_OF_CLIENT {
+        let token = countersign_core::names::TokenId::new(&format!("token-{n}")).unwrap();
+        let revocation = Revocation::Token { token, client: Some(uid.clone()), epoch: 0 };
+        let entry = Entry { revocation, written_at: now, ends_at: now + Duration::from_hours(1) };
+        bench.sink.revoke(entry).await.unwrap();
+    }
+    bench.settle().await;
+}
+
+#[tokio::test]
+async fn status_catches_up_with_an_epoch_that_an_issuers_shard_made_of_many_tokens() {
+    for paused in ["false", "true"] {
+        let mut bench = Bench::new().await;
+        bench.apply(json!({})).await;
+        let pause = |client: &mut OAuthClient| {
+            drop(client.annotations_mut().insert("countersign.dev/paused".to_owned(), paused.to_owned()));
+        };
+        bench.edit(pause).await;
+        revoke_many(&mut bench).await;
+        assert_eq!((bench.epochs(), bench.status().await.epoch), (vec![(None, 1)], Some(1)), "paused: {paused}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_status_gets_its_epoch_back_from_the_revocations_and_from_what_this_process_holds() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    bench.edit(|client| client.spec.tokens_not_before = Some(at(1_000_000))).await;
+    assert_eq!(bench.status().await.epoch, Some(1));
+    let lose = async |bench: &mut Bench| {
+        let client = OAuthClient { status: None, ..bench.client().await };
+        bench.objects.replace_status(&client).await.unwrap();
+        bench.settle().await;
+        bench.status().await.epoch
+    };
+    assert_eq!(lose(&mut bench).await, Some(1));
+    bench.clock.advance(Duration::from_hours(24));
+    *bench.sink.0.lock().unwrap() = Shard::default();
+    assert_eq!(lose(&mut bench).await, Some(1), "the entries have ended, the tokens of other processes may not have");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_written_does_not_hold_up_the_epoch() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    let issued = bench.issued().await;
+    // A version of the signer whose private half is nowhere: every value is to be issued anew, and none can be.
+    let key = bench.layout.client_secret_keyring();
+    let mut map: ConfigMap = bench.objects.get(&key).await.unwrap().unwrap();
+    let next = keyring(&bench.objects, &bench.layout).await.with_version(&[7; 32], bench.clock.now());
+    map.data = Some([(KEYRING_DATA.to_owned(), serde_json::to_string(&next).unwrap())].into());
+    bench.objects.replace(&map).await.unwrap();
+    bench.edit(|client| client.spec.state = ClientState::Suspended).await;
+    assert_eq!((bench.epochs(), bench.status().await.epoch), (vec![(None, 1)], Some(1)));
+    assert_eq!(bench.issued().await, issued, "and it was not written");
+}
