@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_core::client::{Client, SecretMode, SecretSettings};
-use countersign_core::client_secret::{Presented as Value, Record, Refusal as SecretRefusal, accept};
+use countersign_core::client_secret::{KeptRecord, Presented as Value, Record, Refusal as SecretRefusal, accept};
 use countersign_core::directory::ClientView;
 use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
@@ -135,7 +135,9 @@ impl Authenticator {
                     && *issued_at >= not_before(&client, settings).as_second()
             }
             Proof::Recorded(record) => {
-                is_recorded(settings) && snapshot.records.get(&client.object.object) == Some(record)
+                let kept = snapshot.records.get(&client.object.object);
+                is_recorded(settings)
+                    && kept.is_some_and(|kept| kept.record == *record && !kept.has_ended(self.clock.now()))
             }
         };
         if let (true, Proof::Signed { last_use, .. }) = (good, &proof) {
@@ -180,7 +182,7 @@ impl Authenticator {
         let client = usable.as_ref().zip(settings);
         let proof = match Value::parse(attempt.secret.expose()) {
             Ok(value) => self.check_signed(snapshot, attempt, value.version, client),
-            Err(_) => check_recorded(snapshot, attempt, client),
+            Err(_) => check_recorded(snapshot, attempt, client, self.clock.now()),
         };
         match (proof, usable) {
             (Checked::Proven(proof), Some((client, spec))) => {
@@ -242,21 +244,21 @@ enum Checked {
     Bad,
 }
 
-fn check_recorded(snapshot: &Snapshot, attempt: &Attempt<'_>, client: Option<Usable<'_>>) -> Checked {
+fn check_recorded(snapshot: &Snapshot, attempt: &Attempt<'_>, client: Option<Usable<'_>>, now: Timestamp) -> Checked {
     let Some(key) = &snapshot.record_key else { return Checked::Bad };
     let Ok(id) = ClientId::new(attempt.id).or_else(|_| ClientId::new("-")) else { return Checked::Bad };
-    let record = client.and_then(|((client, _), _)| snapshot.records.get(&client.object.object));
-    // Without a record, as much work as with one.
-    let matches = record.map_or_else(
-        || Record::of(key, &id, attempt.secret.expose()).matches(key, &id, ""),
-        |record| record.matches(key, &id, attempt.secret.expose()),
-    );
-    match (client, record) {
-        (Some((_, settings)), Some(record)) if matches && is_recorded(settings) => {
-            Checked::Proven(Proof::Recorded(record.clone()))
-        }
+    let kept = client.and_then(|((client, _), _)| snapshot.records.get(&client.object.object));
+    let matching = matching(kept, now, |record| record.matches(key, &id, attempt.secret.expose()));
+    match (client, matching) {
+        (Some((_, settings)), Some(record)) if is_recorded(settings) => Checked::Proven(Proof::Recorded(record)),
         _ => Checked::Bad,
     }
+}
+
+/// The record, if it matches and has not ended. One comparison whether there is a record or not.
+fn matching(kept: Option<&KeptRecord>, now: Timestamp, matches: impl FnOnce(&Record) -> bool) -> Option<Record> {
+    let matches = matches(kept.map_or(&Record::OF_NOTHING, |kept| &kept.record));
+    kept.filter(|kept| matches && !kept.has_ended(now)).map(|kept| kept.record.clone())
 }
 
 fn usable(snapshot: &Snapshot, id: &str) -> Option<Found> {
@@ -291,5 +293,33 @@ fn source(peer: Option<IpAddr>) -> IpAddr {
         Some(IpAddr::V6(address)) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         Some(address) => address,
         None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn there_is_one_comparison_whatever_is_recorded() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let kept = |until| KeptRecord { record: Record::OF_NOTHING, until };
+        for (kept, says, expected) in [
+            (None, false, false),
+            (None, true, false),
+            (Some(kept(None)), false, false),
+            (Some(kept(None)), true, true),
+            (Some(kept(Some(at(11)))), true, true),
+            (Some(kept(Some(at(10)))), true, false),
+        ] {
+            let comparisons = Cell::new(0);
+            let found = matching(kept.as_ref(), at(10), |_| {
+                comparisons.set(comparisons.get() + 1);
+                says
+            });
+            assert_eq!((found.is_some(), comparisons.get()), (expected, 1), "{kept:?}");
+        }
     }
 }

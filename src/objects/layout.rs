@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use countersign_core::names::{IssuerName, NameError, Namespace, ObjectRef};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Key, Selection};
@@ -25,6 +26,8 @@ pub const RING: &str = "countersign.dev/ring";
 pub const SERIAL: &str = "countersign.dev/serial";
 /// The public half of a token key, JSON, so that nobody has to read the private one to know it.
 pub const PUBLIC_JWK: &str = "countersign.dev/public-jwk";
+/// Until when the record of a value that was taken over holds.
+pub const UNTIL: &str = "countersign.dev/until";
 /// The one replica that writes a revocations shard.
 pub const WRITER: &str = "countersign.dev/writer";
 
@@ -204,6 +207,16 @@ impl Layout {
         record.strip_prefix(self.issuer_name.as_str())?.strip_prefix('/')?.parse().ok()
     }
 }
+
+/// When a record ends; `None`: it is good as long as it is there.
+pub fn until(record: &ObjectMeta) -> Result<Option<Timestamp>, NoTime> {
+    annotation(record, UNTIL).map(|text| text.parse().map_err(|_| NoTime)).transpose()
+}
+
+/// A record whose end nobody can tell is good for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its annotation countersign.dev/until is no time")]
+pub struct NoTime;
 
 /// The part this metadata says the object is.
 pub fn is_part(meta: &ObjectMeta, part: Part) -> bool {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_core::client_secret::{Record, RecordKey, VerifyingKeys};
+use countersign_core::client_secret::{KeptRecord, RecordKey, VerifyingKeys};
 use countersign_core::directory::{Directory, Settings};
 use countersign_core::keyring::Keyring;
 use countersign_core::names::{KeyId, ObjectName, ObjectRef};
@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// Private halves of token keys; empty but in an issuer.
     pub private_keys: Arc<HashMap<KeyId, PrivateKey>>,
     /// Records of referenced client secrets; empty but in an issuer.
-    pub records: Arc<HashMap<ObjectRef, Record>>,
+    pub records: Arc<HashMap<ObjectRef, KeptRecord>>,
     /// What those records are made with; absent but in an issuer.
     pub record_key: Option<Arc<RecordKey>>,
 }

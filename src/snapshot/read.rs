@@ -8,7 +8,7 @@ use std::fmt::Display;
 use countersign_api::{NamespaceAllowance, OAuthClient, ScopePolicy, SigningKey};
 use countersign_core::bounds::AllowanceObject;
 use countersign_core::client::ClientObject;
-use countersign_core::client_secret::{Record, SignerKeyring};
+use countersign_core::client_secret::{KeptRecord, Record, SignerKeyring};
 use countersign_core::directory::{NamespaceObject, PolicyObject, RingObject, Settings};
 use countersign_core::keyring::Keyring;
 use countersign_core::names::{self, ObjectRef};
@@ -18,7 +18,9 @@ use kube::core::PartialObjectMeta;
 
 use super::PrivateKey;
 use super::table::Converted;
-use crate::objects::layout::{KEYRING_DATA, Layout, PRIVATE_KEY_DATA, Part, RECORD_DATA, RECORD_KEY_DATA, is_part};
+use crate::objects::layout::{
+    KEYRING_DATA, Layout, PRIVATE_KEY_DATA, Part, RECORD_DATA, RECORD_KEY_DATA, is_part, until,
+};
 use crate::objects::{Key, revocations};
 
 /// A ConfigMap of the system namespace.
@@ -32,7 +34,7 @@ pub(super) enum SystemMap {
 #[derive(Clone, PartialEq)]
 pub(super) enum KeySecret {
     Private { ring: String, serial: u64, key: PrivateKey },
-    Record(ObjectRef, Record),
+    Record(ObjectRef, KeptRecord),
     RecordKey([u8; 32]),
 }
 
@@ -103,8 +105,9 @@ pub(super) fn key_secret(layout: &Layout, secret: &Secret) -> Converted<KeySecre
     let (namespace, client) = client.ok_or("its name is not reference.<namespace>.<name>")?;
     let client = ObjectRef::new(namespace, client).map_err(text)?;
     // The content is told by its place only: a parser's message may quote it.
-    let record = bytes(RECORD_DATA).and_then(|record| serde_json::from_slice(&record).ok());
-    Ok(Some(KeySecret::Record(client, record.ok_or("it holds no record")?)))
+    let record: Option<Record> = bytes(RECORD_DATA).and_then(|record| serde_json::from_slice(&record).ok());
+    let kept = KeptRecord { record: record.ok_or("it holds no record")?, until: until(meta).map_err(text)? };
+    Ok(Some(KeySecret::Record(client, kept)))
 }
 
 pub(super) fn shard(map: &ConfigMap) -> Converted<Shard> {

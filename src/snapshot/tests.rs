@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_api::{OAuthClient, ScopePolicy, SigningKey};
+use countersign_core::client_secret::{KeptRecord, Record, RecordKey};
 use countersign_core::directory::Settings;
 use countersign_core::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
-use countersign_core::names::{IssuerName, Namespace, ObjectName, ObjectRef, Uid};
+use countersign_core::names::{ClientId, IssuerName, Namespace, ObjectName, ObjectRef, Uid};
 use countersign_core::revocation::{Entry, Sink};
 use countersign_core::timings::Timings;
 use countersign_core::token::{Algorithm, PublicJwk};
@@ -16,7 +17,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::json;
 
 use super::{Feed, Refused, Role, Snapshot, Sources};
-use crate::objects::layout::{KEYRING_DATA, Layout, PRIVATE_KEY_DATA, Part};
+use crate::objects::layout::{KEYRING_DATA, Layout, PRIVATE_KEY_DATA, Part, RECORD_DATA, UNTIL};
 use crate::objects::revocations::Writer;
 use crate::objects::{FolderStore, Key, Object, Objects, Preconditions};
 use crate::runtime::clock::Clock;
@@ -182,6 +183,34 @@ async fn a_private_half_is_held_under_its_rings_key_id() {
     world.write_ring(&ring).await;
     world.until("the private half", |s| s.private_keys.contains_key(ring.keys[0].key_id())).await;
     assert_eq!(world.live.load().private_keys[ring.keys[0].key_id()].expose(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_record_is_held_with_its_end_and_not_at_all_where_nobody_can_tell_that() {
+    let world = World::start(Role::Issuer);
+    let client = ObjectRef::new("shop", "checkout").unwrap();
+    let key = world.layout.reference_record(&client);
+    let record = Record::of(&RecordKey::new(&[7; 32]), &ClientId::new("shop.checkout").unwrap(), "value");
+    let secret = |until: Option<&str>| {
+        let mut metadata = world.layout.meta(&key, Part::ReferenceRecord);
+        metadata.annotations = until.map(|until| [(UNTIL.to_owned(), until.to_owned())].into());
+        let data = Some([(RECORD_DATA.to_owned(), ByteString(serde_json::to_vec(&record).unwrap()))].into());
+        Secret { metadata, data, ..Secret::default() }
+    };
+    world.objects.create(&secret(None)).await.unwrap();
+    let held = |until| Some(KeptRecord { record: record.clone(), until });
+    world.until("the record", |s| s.records.get(&client).cloned() == held(None)).await;
+    for (until, expected) in
+        [("2026-11-22T04:00:00Z", held(Some("2026-11-22T04:00:00Z".parse().unwrap()))), ("soon", None)]
+    {
+        let stored: Secret = world.objects.get(&key).await.unwrap().unwrap();
+        let mut next = secret(Some(until));
+        next.metadata.resource_version = stored.metadata.resource_version;
+        world.objects.replace(&next).await.unwrap();
+        world.until(until, |s| s.records.get(&client).cloned() == expected).await;
+    }
+    let refused = world.refused.load().get(&("Secret", key.clone())).map(|refused| refused.error.clone());
+    assert_eq!(refused.as_deref(), Some("its annotation countersign.dev/until is no time"));
 }
 
 #[tokio::test]

@@ -16,10 +16,9 @@ use k8s_openapi::api::core::v1::Secret;
 use super::OAuthClients;
 use super::credentials::{CREDENTIALS_READY, Kept, SECRET_NOT_OWNED};
 use super::plan::Observed;
-use super::records;
 use crate::controller::conditions::find;
 use crate::controller::{During, Failure, Urgency};
-use crate::objects::Key;
+use crate::objects::{Key, layout};
 use crate::snapshot::Snapshot;
 
 /// What there is to decide on.
@@ -71,7 +70,7 @@ impl OAuthClients {
             rotate_at: metadata::rotate_at(&object.metadata),
             usage: self.replicas.usage(uid, newest, now),
             heals: self.heals(key),
-            kept_record: kept_record.map(|record| Kept { until: records::until(&record) }),
+            kept_record: kept_record.map(|record| Kept { until: layout::until(&record.metadata).unwrap_or_default() }),
             view,
             object,
         })))

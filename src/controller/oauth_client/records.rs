@@ -12,18 +12,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::controller::{During, Failure, WriteError, Writer};
-use crate::objects::layout::{Layout, OWNER, Part, RECORD_DATA, RECORD_KEY_DATA, annotation};
+use crate::objects::layout::{self, Layout, OWNER, Part, RECORD_DATA, RECORD_KEY_DATA, UNTIL};
 use crate::objects::{Class, Error as StoreError, Preconditions};
 use crate::runtime::random;
 
-/// Until when the record holds.
-const UNTIL: &str = "countersign.dev/until";
 const ACTION: &str = "write the record of a referenced secret";
-
-/// Until when the record holds; `None`: as long as it is there.
-pub(super) fn until(record: &Secret) -> Option<Timestamp> {
-    annotation(&record.metadata, UNTIL)?.parse().ok()
-}
 
 /// Writes records.
 pub(super) struct Records {
@@ -45,7 +38,9 @@ impl Records {
     ) -> Result<(), Failure> {
         let record = serde_json::to_vec(&Record::of(&self.key().await?, id, value)).map_err(|_| malformed())?;
         let same = existing.filter(|secret| held(secret) == Some(&record));
-        if same.is_some_and(|secret| until.is_some() == self::until(secret).is_some()) {
+        if same
+            .is_some_and(|secret| layout::until(&secret.metadata).is_ok_and(|kept| kept.is_some() == until.is_some()))
+        {
             return Ok(());
         }
         let wanted = self.build(client, record, until);
@@ -128,10 +123,9 @@ fn held(secret: &Secret) -> Option<&Vec<u8>> {
 }
 
 fn malformed() -> Failure {
-    let error = StoreErrorText("the key of the records is not what it should be");
-    Failure { class: Class::Bug, category: "malformed", action: ACTION, source: Box::new(error) }
+    Failure { class: Class::Bug, category: "malformed", action: ACTION, source: Box::new(MalformedKey) }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct StoreErrorText(&'static str);
+#[error("the key of the records is not what it should be")]
+struct MalformedKey;

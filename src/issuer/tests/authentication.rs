@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use countersign_core::client::{ClientState, Method, SecretMode};
-use countersign_core::client_secret::{Record, SignerKeyring, VerifyingKeys};
+use countersign_core::client_secret::{KeptRecord, Record, SignerKeyring, VerifyingKeys};
 use countersign_core::directory::Change;
 use countersign_core::names::ClientId;
 
@@ -253,19 +253,26 @@ async fn a_referenced_value_is_checked_against_its_record() {
     });
     let value = "tq3VbN0xk2-LwZ8yRj5uHc7Df1GmEoPi";
     assert_eq!(try_secret(&world, "shop.checkout", value).await.error(), (401, "invalid_client"), "no record yet");
-    let record = |value: &str| {
-        let records = [(object.clone(), Record::of(&record_key(), &id, value))];
-        world.change(|snapshot| snapshot.records = Arc::new(records.into()));
+    let record = |value: &str, until| {
+        let kept = KeptRecord { record: Record::of(&record_key(), &id, value), until };
+        world.change(|snapshot| snapshot.records = Arc::new([(object.clone(), kept)].into()));
     };
-    record(value);
+    record(value, None);
     for _ in 0..2 {
         assert_eq!(try_secret(&world, "shop.checkout", value).await.status, StatusCode::OK);
     }
     assert_eq!(try_secret(&world, "shop.orders", value).await.error(), (401, "invalid_client"));
     let signed = world.secret("shop.checkout", 0);
     assert_eq!(try_secret(&world, "shop.checkout", &signed).await.error(), (401, "invalid_client"), "not its way");
-    record("another-value-of-the-same-client-1234");
+    record("another-value-of-the-same-client-1234", None);
     assert_eq!(try_secret(&world, "shop.checkout", value).await.error(), (401, "invalid_client"), "although cached");
+    record(value, Some(at(10)));
+    assert_eq!(try_secret(&world, "shop.checkout", value).await.status, StatusCode::OK);
+    world.clock.advance(Duration::from_secs(10));
+    for attempt in ["although cached", "looked at anew"] {
+        assert_eq!(try_secret(&world, "shop.checkout", value).await.error(), (401, "invalid_client"), "{attempt}");
+        world.change(|snapshot| snapshot.client_secret_keys = world.signer_keys(1));
+    }
 }
 
 #[tokio::test]

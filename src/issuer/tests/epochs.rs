@@ -14,7 +14,8 @@ use super::world::{AUDIENCE, Answer, ISSUER, World};
 
 /// The client's epoch was raised; its object still says 1.
 fn raised(world: &World, audience: Option<&str>, epoch: u64) {
-    let (client, audience) = (Uid::new("uid-shop-checkout").unwrap(), audience.map(|name| Audience::new(name).unwrap()));
+    let (client, audience) =
+        (Uid::new("uid-shop-checkout").unwrap(), audience.map(|name| Audience::new(name).unwrap()));
     world.learn(vec![Entry::client(client, audience, epoch, world.clock.now(), &Timings::default())]);
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign, verify};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::names::ClientId;
@@ -93,21 +94,63 @@ impl std::fmt::Debug for RecordKey {
     }
 }
 
-/// What is kept of a referenced value: an HMAC-SHA-256 over the client id and the value, base64url.
+const TAG: usize = 32;
+
+/// What is kept of a referenced value: an HMAC-SHA-256 over the client id and the value, written as base64url. Any record
+/// costs as much to match as any other.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Record(String);
+#[serde(try_from = "String", into = "String")]
+pub struct Record([u8; TAG]);
+
+/// A text that is no record; it is not repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record must be 32 bytes in base64url")]
+pub struct NoRecord;
 
 impl Record {
+    /// The record of no value: for as much work where there is none as where there is one.
+    pub const OF_NOTHING: Self = Self([0; TAG]);
+
     /// The record of a value for a client.
     pub fn of(key: &RecordKey, client: &ClientId, value: &str) -> Self {
-        Self(BASE64URL.encode(sign(&key.0, &material(client, value))))
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(sign(&key.0, &material(client, value)).as_ref());
+        Self(tag)
     }
 
-    /// Whether a presented value is the recorded one, in time that does not depend on it.
+    /// Whether a presented value is the recorded one: one HMAC, in time that does not depend on the record.
     pub fn matches(&self, key: &RecordKey, client: &ClientId, presented: &str) -> bool {
-        let Ok(tag) = BASE64URL.decode(&self.0) else { return false };
-        presented.len() <= MOST_BYTES && verify(&key.0, &material(client, presented), &tag).is_ok()
+        presented.len() <= MOST_BYTES && verify(&key.0, &material(client, presented), &self.0).is_ok()
+    }
+}
+
+impl TryFrom<String> for Record {
+    type Error = NoRecord;
+    fn try_from(text: String) -> Result<Self, NoRecord> {
+        let bytes = BASE64URL.decode(text).map_err(|_| NoRecord)?;
+        bytes.try_into().map(Self).map_err(|_| NoRecord)
+    }
+}
+
+impl From<Record> for String {
+    fn from(record: Record) -> Self {
+        BASE64URL.encode(record.0)
+    }
+}
+
+/// A record as issuers hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// The record.
+    pub record: Record,
+    /// When the value ends that was taken over; none: it is good as long as the record is there.
+    pub until: Option<Timestamp>,
+}
+
+impl KeptRecord {
+    /// Whether the value is no longer good.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now >= until)
     }
 }
 
@@ -161,7 +204,29 @@ mod tests {
         assert!(!record.matches(&key, &checkout, "valuf"));
         assert!(!record.matches(&key, &billing, "value"));
         assert!(!record.matches(&other, &checkout, "value"));
-        assert!(!Record("!".to_owned()).matches(&key, &checkout, "value"));
+        assert!(!Record::OF_NOTHING.matches(&key, &checkout, "value"));
         assert_eq!(format!("{record:?} {key:?}"), "Record(…) RecordKey(…)");
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written_and_nothing_shorter_is_one() {
+        let client = ClientId::new("shop.checkout").expect("a client id");
+        let record = Record::of(&RecordKey::new(&[7; 32]), &client, "value");
+        let text = serde_json::to_string(&record).expect("it can be written");
+        assert_eq!(text.len(), 43 + 2, "base64url of 32 bytes");
+        assert_eq!(serde_json::from_str::<Record>(&text).expect("it can be read"), record);
+        for bad in ["\"\"", "\"!\"", "\"AAAA\"", "null"] {
+            let error = serde_json::from_str::<Record>(bad).expect_err(bad);
+            assert!(!error.to_string().contains("AAAA"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_kept_record_ends_at_its_end() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let kept = |until| KeptRecord { record: Record::OF_NOTHING, until };
+        assert!(!kept(None).has_ended(Timestamp::MAX));
+        assert!(!kept(Some(at(10))).has_ended(at(9)));
+        assert!(kept(Some(at(10))).has_ended(at(10)));
     }
 }

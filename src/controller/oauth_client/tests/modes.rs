@@ -3,7 +3,7 @@
 use countersign_core::client_secret::{Record, RecordKey};
 
 use super::*;
-use crate::objects::layout::{RECORD_DATA, RECORD_KEY_DATA};
+use crate::objects::layout::{RECORD_DATA, RECORD_KEY_DATA, UNTIL};
 
 const STRONG: &str = "tq3VbN0xk2-LwZ8yRj5uHc7Df1GmEoPi";
 
@@ -93,6 +93,22 @@ async fn an_adopted_secret_keeps_its_other_keys_and_its_value_for_the_overlap() 
     assert!(recorded(&bench, STRONG).await);
     bench.pass(3_600).await;
     assert!(!recorded(&bench, STRONG).await);
+}
+
+#[tokio::test]
+async fn a_record_whose_end_nobody_can_tell_is_written_anew_or_goes() {
+    for (how, stays) in [("Reference", true), ("Adopt", false)] {
+        let mut bench = Bench::new().await;
+        put(&bench, STRONG, true).await;
+        bench.apply(mode(how)).await;
+        let key = bench.layout.reference_record(&checkout());
+        let mut record: Secret = bench.objects.get(&key).await.unwrap().unwrap();
+        record.annotations_mut().insert(UNTIL.to_owned(), "soon".to_owned());
+        bench.objects.replace(&record).await.unwrap();
+        bench.settle().await;
+        let record: Option<Secret> = bench.objects.get(&key).await.unwrap();
+        assert_eq!(record.map(|record| record.annotations().contains_key(UNTIL)), stays.then_some(false), "{how}");
+    }
 }
 
 #[tokio::test]
