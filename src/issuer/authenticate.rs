@@ -19,7 +19,7 @@ use countersign_core::client_secret::{KeptRecord, Presented as Value, Record, Re
 use countersign_core::directory::ClientView;
 use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::credentials::{Presented, Secret};
 use crate::http::error::Refusal;
@@ -40,6 +40,8 @@ const CELLS: usize = 32 * 1024;
 /// How long a request waits for what a watch is about to bring, and how many may.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const MOST_WAITING: usize = 256;
+/// How many of those whose signature nobody can check yet: anybody can make such a value.
+const MOST_EARLY: usize = 32;
 
 /// Who authenticated, and by which snapshot.
 #[derive(Clone, Debug)]
@@ -60,15 +62,27 @@ pub(crate) struct Authenticator {
     of_address: Limiter,
     beyond: Cell,
     waiting: Semaphore,
+    waiting_early: Semaphore,
 }
 
 /// What one look at a snapshot says.
 enum Look {
     Good(Arc<ClientView>, Client),
-    /// Well signed for a client this snapshot does not hold, or signed, it says, with the key after the newest known.
-    NotYet,
+    NotYet(Missing),
     Bad,
 }
+
+/// What a value waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It is well signed for a client this snapshot does not hold.
+    Client,
+    /// It is signed, it says, with the key after the newest known.
+    Key,
+}
+
+/// A place among those that wait, and for what.
+type Seat<'a> = Option<(Missing, SemaphorePermit<'a>)>;
 
 // === impl Authenticator ===
 
@@ -83,6 +97,7 @@ impl Authenticator {
             of_address: Limiter::new(OF_ADDRESS, CELLS),
             beyond: Cell::new(BEYOND),
             waiting: Semaphore::new(MOST_WAITING),
+            waiting_early: Semaphore::new(MOST_EARLY),
         }
     }
 
@@ -110,7 +125,7 @@ impl Authenticator {
             return Err(Refusal::unavailable("client secrets cannot be checked yet"));
         }
         let attempt = Attempt { id, secret, digest };
-        match self.look_patiently(live, snapshot, &attempt).await {
+        match self.look_patiently(live, snapshot, &attempt).await? {
             Some(caller) => Ok(caller),
             None => Err(self.failed(id, peer, now)),
         }
@@ -146,32 +161,47 @@ impl Authenticator {
         good.then_some((client, spec))
     }
 
+    /// The client; none where the value is bad, or what it waits for did not come; an error where too many wait.
     async fn look_patiently(
         &self,
         live: &Live<Snapshot>,
         mut snapshot: Arc<Snapshot>,
         attempt: &Attempt<'_>,
-    ) -> Option<Caller> {
-        let mut look = self.look(&snapshot, attempt);
-        let _permit = if matches!(look, Look::NotYet) { Some(self.waiting.try_acquire().ok()?) } else { None };
+    ) -> Result<Option<Caller>, Refusal> {
         let mut changes = live.subscribe();
         let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut seat = None;
         loop {
-            match look {
-                Look::Good(client, spec) => return Some(Caller { snapshot, client, spec }),
-                Look::Bad => return None,
-                Look::NotYet => {}
+            match self.look(&snapshot, attempt) {
+                Look::Good(client, spec) => return Ok(Some(Caller { snapshot, client, spec })),
+                Look::Bad => return Ok(None),
+                Look::NotYet(missing) => self.sit(&mut seat, missing)?,
             }
             // What was published before the subscription is seen here, what comes after it wakes. Most changes concern
             // others and are not worth a signature check.
             let mut next = live.load_full();
             while !is_news(&next, &snapshot, attempt.id) {
-                tokio::time::timeout_at(deadline, changes.changed()).await.ok()?;
+                if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                    return Ok(None);
+                }
                 next = live.load_full();
             }
             snapshot = next;
-            look = self.look(&snapshot, attempt);
         }
+    }
+
+    /// Takes a seat among those that wait for the same. Where there is none, nobody knows whether the value is bad.
+    fn sit<'a>(&'a self, seat: &mut Seat<'a>, missing: Missing) -> Result<(), Refusal> {
+        if seat.as_ref().is_some_and(|(taken, _)| *taken == missing) {
+            return Ok(());
+        }
+        let room = match missing {
+            Missing::Client => &self.waiting,
+            Missing::Key => &self.waiting_early,
+        };
+        let free = room.try_acquire().map_err(|_| Refusal::unavailable("too many clients wait to become known"))?;
+        *seat = Some((missing, free));
+        Ok(())
     }
 
     /// The same work whether the client is known or not, by the form of what was presented.
@@ -189,8 +219,8 @@ impl Authenticator {
                 self.proven.insert(&snapshot.client_secret_keys, attempt.digest, proof);
                 Look::Good(client, spec)
             }
-            (Checked::WellSigned, None) if !known => Look::NotYet,
-            (Checked::Early, _) => Look::NotYet,
+            (Checked::WellSigned, None) if !known => Look::NotYet(Missing::Client),
+            (Checked::Early, _) => Look::NotYet(Missing::Key),
             _ => Look::Bad,
         }
     }

@@ -275,6 +275,62 @@ async fn a_referenced_value_is_checked_against_its_record() {
     }
 }
 
+/// How many of those that ask together are told at once to come back, rather than after a wait that they failed.
+async fn turned_away(world: &World, id: &str, secret: &str, many: usize) -> usize {
+    let (begun, world) = (tokio::time::Instant::now(), &world);
+    let ask = |n: usize| async move {
+        let request = basic("/oauth2/token", (id, secret), encode(&GRANT));
+        let answer = world.send(request, &format!("192.{}.{}.1", n / 256, n % 256)).await;
+        let at_once = begun.elapsed().is_zero();
+        let expected = if at_once { (503, "temporarily_unavailable") } else { (401, "invalid_client") };
+        assert_eq!(answer.error(), expected);
+        assert_eq!(answer.headers.contains_key(header::RETRY_AFTER), at_once);
+        at_once
+    };
+    futures::future::join_all((0..many).map(ask)).await.into_iter().filter(|at_once| *at_once).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_too_many_wait_already_a_client_is_asked_to_come_back() {
+    let world = World::new();
+    let well_signed = world.secret("shop.new", 0);
+    assert_eq!(turned_away(&world, "shop.new", &well_signed, 256).await, 0);
+    assert_eq!(turned_away(&world, "shop.new", &well_signed, 300).await, 300 - 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_nobody_can_check_yet_take_no_place_from_well_signed_ones() {
+    let world = World::new();
+    let early = world.secret_of_version(2, "shop.checkout", 0);
+    let crowd = turned_away(&world, "shop.checkout", &early, 100);
+    let well_signed = world.secret("shop.new", 0);
+    let newcomer = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let arrives = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            world.put_client(client_object("shop", "new"));
+        };
+        tokio::join!(try_secret(&world, "shop.new", &well_signed), arrives).0
+    };
+    let (turned_away, newcomer) = tokio::join!(crowd, newcomer);
+    assert_eq!((turned_away, newcomer.status), (100 - 32, StatusCode::OK));
+}
+
+#[tokio::test(start_paused = true)]
+async fn being_turned_away_is_no_failure() {
+    let world = World::new();
+    let early = world.secret_of_version(2, "shop.checkout", 0);
+    let crowd = turned_away(&world, "shop.checkout", &early, 32);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for _ in 0..30 {
+            assert_eq!(try_secret(&world, "shop.checkout", &early).await.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+    };
+    tokio::join!(crowd, late);
+    assert_eq!(try_secret(&world, "shop.checkout", "wrong").await.error(), (401, "invalid_client"), "not 429");
+}
+
 #[tokio::test]
 async fn uses_of_signed_values_are_reported() {
     let world = World::new();
