@@ -4,10 +4,12 @@
 //! `secrets/<namespace>/<name>/`. Flows out: the same at the next start. Directories are 0700 and files 0600, a file is
 //! replaced by renaming, and no symbolic link is followed.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,18 +17,23 @@ use countersign_core::names::{Namespace, ObjectName};
 use serde_json::{Map, Value};
 
 use super::super::{Error, Key};
+use super::files;
 use super::state::{Kind, Stored};
 
 /// The directory of cluster-scoped objects; no namespace can be called so.
 const CLUSTER: &str = "_cluster";
 /// A file read back that is larger than any the store writes is not one of them.
 const LARGEST: u64 = 4 << 20;
+/// What a data key is, for people.
+pub(super) const DATA_KEY: &str = "a data key is 1 to 253 of A-Z a-z 0-9 . _ -, begins with no dot, and is not what an editor leaves behind (x.swp, 4913)";
 
 /// A data folder this process alone uses.
 pub(super) struct Disk {
     root: PathBuf,
     /// Namespaces whose Secrets are Countersign's own: kept as objects, not as files.
     internal: Vec<String>,
+    /// What lies among a Secret's values and is none of them, as far as it was warned of.
+    strangers: Mutex<BTreeSet<PathBuf>>,
     /// Held as long as the store lives; the kernel lets go of it when the process ends.
     _lock: File,
 }
@@ -51,7 +58,7 @@ impl Disk {
             Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path: root.to_owned() }),
             Err(fs::TryLockError::Error(source)) => return Err(io_error("lock", &path, source)),
         }
-        Ok(Self { root: root.to_owned(), internal, _lock: lock })
+        Ok(Self { root: root.to_owned(), internal, strangers: Mutex::default(), _lock: lock })
     }
 
     /// Everything stored: the table's name, the object's key, the object.
@@ -93,10 +100,9 @@ impl Disk {
     pub(super) fn remove(&self, kind: &Kind, key: &Key) -> Result<(), Error> {
         if self.as_files(&kind.table, key) {
             let dir = self.values_dir(key)?;
-            for name in names_in(&dir)? {
-                remove_file(&dir.join(name))?;
-            }
-            match fs::remove_dir(&dir) {
+            refuse_link(&dir)?;
+            // With what editors left there: old values lie in it too.
+            match fs::remove_dir_all(&dir) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error("remove", &dir, source));
                 }
@@ -119,7 +125,9 @@ impl Disk {
             return Ok(false);
         }
         let mut data = Map::new();
-        for name in names_in(&dir)? {
+        let (names, strangers) = values_in(&dir)?;
+        self.warn_of(&dir, strangers);
+        for name in names {
             let bytes = read_file(&dir.join(&name))?;
             data.insert(name, STANDARD.encode(bytes).into());
         }
@@ -136,21 +144,31 @@ impl Disk {
         trace(dir.iter().flat_map(|dir| names.iter().map(|name| dir.join(name)).chain([dir.clone()])))
     }
 
+    /// Says once for each what is passed over.
+    fn warn_of(&self, dir: &Path, strangers: Vec<String>) {
+        let mut warned = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: Vec<_> = strangers.into_iter().map(|name| dir.join(name)).collect();
+        warned.retain(|path| path.parent() != Some(dir) || now.contains(path));
+        for path in now {
+            if !warned.contains(&path) {
+                tracing::warn!(path = %path.display(), "not a value of the Secret and passed over");
+                warned.insert(path);
+            }
+        }
+    }
+
     fn write_values(&self, key: &Key, object: &Value) -> Result<(), Error> {
         let dir = self.values_dir(key)?;
         let empty = Map::new();
         let data = object.get("data").and_then(Value::as_object).unwrap_or(&empty);
-        for name in names_in(&dir)?.iter().filter(|name| !data.contains_key(*name)) {
+        for name in values_in(&dir)?.0.iter().filter(|name| !data.contains_key(*name)) {
             remove_file(&dir.join(name))?;
         }
         self.make_dirs(&dir)?;
         for (name, value) in data {
             let path = dir.join(name);
             if !is_data_key(name) {
-                return Err(Error::UnsafePath {
-                    path,
-                    reason: "a data key is 1 to 253 of A-Z a-z 0-9 . _ - and begins with no .",
-                });
+                return Err(Error::UnsafePath { path, reason: DATA_KEY });
             }
             let bytes = value.as_str().and_then(|value| STANDARD.decode(value).ok());
             let bytes =
@@ -199,7 +217,18 @@ fn segments(key: &Key) -> Result<(&str, &str), Error> {
 
 pub(super) fn is_data_key(name: &str) -> bool {
     let form = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    form && !name.starts_with('.') && (1..=253).contains(&name.len())
+    form && !name.starts_with('.') && (1..=253).contains(&name.len()) && !is_trace_of_editor(name)
+}
+
+/// Of the names that could be data keys: vim's swap files, and the file by which it tries whether it may write.
+fn is_trace_of_editor(name: &str) -> bool {
+    name == "4913" || [".swp", ".swo", ".swx"].iter().any(|end| name.ends_with(end))
+}
+
+/// The names of a Secret's values, and of what else lies among them.
+fn values_in(dir: &Path) -> Result<(Vec<String>, Vec<String>), Error> {
+    let is_dir = |name: &String| fs::symlink_metadata(dir.join(name)).is_ok_and(|meta| meta.is_dir());
+    Ok(names_in(dir)?.into_iter().partition(|name| is_data_key(name) && !is_dir(name)))
 }
 
 /// Values lie in files of their own; nothing of them stays in the record.
@@ -262,10 +291,7 @@ fn names_in(dir: &Path) -> Result<Vec<String>, Error> {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     refuse_link(path)?;
-    let file = File::open(path).map_err(|source| io_error("open", path, source))?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(|source| io_error("read", path, source))?;
-    Ok(bytes)
+    files::read(path, LARGEST).map_err(|source| io_error("read", path, source))
 }
 
 fn read_object(path: &Path, table: &str, key: &Key) -> Result<Stored, Error> {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -18,12 +18,13 @@ use serde_json::{Value, json};
 
 use super::super::{Key, Object};
 use super::disk::{self, Trace};
+use super::files::{self, Found};
 use super::state::{Kind, set_meta};
 
 /// The largest object (the API server's own limit is higher).
 const LARGEST_OBJECT: usize = 256 << 10;
-/// Folders deeper than this are a loop of links.
-const DEEPEST: usize = 16;
+/// The largest file: many objects, and no more memory than that.
+const LARGEST_FILE: u64 = 16 << 20;
 /// More problems than these tell nobody more.
 const MOST_PROBLEMS: usize = 20;
 /// The label the API server puts on every Namespace.
@@ -76,11 +77,22 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why the set cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why the set cannot be read, or is not in force as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Unreadable {
     pub problems: Vec<Problem>,
+    /// Trying again may help although nothing is edited: a disk failed, or another object is in the way.
+    pub may_pass: bool,
+}
+
+impl Unreadable {
+    /// One more problem; beyond a number nobody reads, they are only one more.
+    pub(super) fn blame(&mut self, place: Place, field: String, message: String) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(Problem { place, field, message });
+        }
+    }
 }
 
 /// What is wrong with an object, and the line where the YAML itself can be blamed.
@@ -140,49 +152,22 @@ fn first_line(error: &serde_saphyr::Error) -> String {
 
 /// Changes whenever a file of the folder does.
 pub(super) fn trace(dir: &Path) -> Trace {
-    let mut files = Vec::new();
-    collect(dir, 0, &mut files, &mut Vec::new());
-    disk::trace(files.into_iter().chain([dir.to_owned()]))
+    let found = Found::below(&[dir.to_owned()]);
+    disk::trace(found.files.into_iter().chain([dir.to_owned()]))
 }
 
 /// Reads all manifests of the folders and files, whole or not at all.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Unreadable> {
-    let mut reader = Reader { known: known(), set: Vec::new(), seen: HashMap::new(), problems: Vec::new() };
-    let mut files = Vec::new();
-    for path in paths {
-        collect(path, 0, &mut files, &mut reader.problems);
+    let mut reader =
+        Reader { known: known(), set: Vec::new(), seen: HashMap::new(), unreadable: Unreadable::default() };
+    let found = Found::below(paths);
+    for (path, error) in found.troubles {
+        reader.trouble(&path, &error);
     }
-    for file in files {
+    for file in found.files {
         reader.file(&file);
     }
     reader.finish()
-}
-
-/// The YAML files below a folder, in order; a path that is a file is itself one.
-fn collect(path: &Path, depth: usize, files: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) {
-    let mut problem = |message: String| {
-        let place = Place { file: path.to_owned(), line: 0 };
-        problems.push(Problem { place, field: String::new(), message });
-    };
-    match fs::metadata(path) {
-        Err(error) => return problem(error.to_string()),
-        Ok(meta) if meta.is_file() => return files.push(path.to_owned()),
-        Ok(_) if depth > DEEPEST => return problem("folders are nested too deeply".to_owned()),
-        Ok(_) => {}
-    }
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) => return problem(error.to_string()),
-    };
-    let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let yaml = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
-        if !name.starts_with('.') && (yaml || path.is_dir()) {
-            collect(&path, depth + 1, files, problems);
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -196,14 +181,17 @@ struct Reader {
     known: Vec<Known>,
     set: Vec<Manifest>,
     seen: HashMap<(String, Key), Place>,
-    problems: Vec<Problem>,
+    unreadable: Unreadable,
 }
 
 impl Reader {
     fn file(&mut self, file: &Path) {
-        let text = match fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) => return self.blame(file, 0, String::new(), error.to_string()),
+        let bytes = match files::read(file, LARGEST_FILE) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.trouble(file, &error),
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
+            return self.blame(file, 0, String::new(), "it is not UTF-8 text".to_owned());
         };
         for (first, document) in documents(&text) {
             self.document(file, first, &document);
@@ -256,7 +244,7 @@ impl Reader {
         };
         complete(&kind, &key, &mut value);
         if let Some(bad) = bad_data_key(&value) {
-            let message = format!("{bad:?} is no data key: 1 to 253 of A-Z a-z 0-9 . _ - that do not begin with a dot");
+            let message = format!("{bad:?} is no data key: {}", disk::DATA_KEY);
             return self.blame(file, first, "data".to_owned(), message);
         }
         let place = Place { file: file.to_owned(), line: first };
@@ -268,14 +256,17 @@ impl Reader {
     }
 
     fn blame(&mut self, file: &Path, line: usize, field: String, message: String) {
-        let place = Place { file: file.to_owned(), line };
-        self.problems.push(Problem { place, field, message });
+        self.unreadable.blame(Place { file: file.to_owned(), line }, field, message);
+    }
+
+    fn trouble(&mut self, path: &Path, error: &io::Error) {
+        self.unreadable.may_pass |= files::may_pass(error);
+        self.blame(path, 0, String::new(), error.to_string());
     }
 
     fn finish(mut self) -> Result<Vec<Manifest>, Unreadable> {
-        self.problems.truncate(MOST_PROBLEMS);
-        if !self.problems.is_empty() {
-            return Err(Unreadable { problems: self.problems });
+        if !self.unreadable.problems.is_empty() {
+            return Err(self.unreadable);
         }
         self.add_namespaces();
         Ok(self.set)
@@ -377,6 +368,7 @@ fn field_at(text: &str, line: usize) -> String {
     path.reverse();
     path.join(".")
 }
+
 /// Data keys become file names. A bad one is found here, while the whole set can still be refused.
 fn bad_data_key(object: &Value) -> Option<&str> {
     let data = object.get("data").and_then(Value::as_object)?;

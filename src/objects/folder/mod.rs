@@ -11,6 +11,9 @@
 //! fast tests: `in_memory` keeps nothing.
 
 mod disk;
+#[cfg(test)]
+mod edit_tests;
+mod files;
 pub mod manifests;
 mod reload;
 mod state;

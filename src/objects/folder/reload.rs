@@ -4,30 +4,35 @@
 //! leaves the last good one in force and says so.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::{Error, Key};
+use super::Inner;
 use super::disk::Trace;
-use super::manifests::{self, Manifest};
+use super::manifests::{self, Manifest, Place, Unreadable};
 use super::state::{Kind, Origin, Stored};
-use super::{Inner, manifests::Unreadable};
 
+/// How soon files that could not be taken over are tried again although nobody edited them.
+const RETRY: Duration = Duration::from_secs(1);
 /// User Secrets are many small files, so they are looked at less often.
 const SECRETS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Reads the manifests at the start, where an unreadable one is fatal.
 pub(super) fn first(inner: &Inner) -> Result<(), Error> {
     let Some(dir) = &inner.settings.manifests else { return Ok(()) };
-    adopt(inner, manifests::read(std::slice::from_ref(dir))?)
+    let set = manifests::read(std::slice::from_ref(dir))?;
+    Ok(take(inner, dir, set)?)
 }
 
 pub(super) async fn follow(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(inner.settings.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut follower = Follower { manifests: None, taken: None, secrets: HashMap::new(), secrets_at: Instant::now() };
+    let mut follower =
+        Follower { manifests: None, taken: None, again_at: None, secrets: HashMap::new(), secrets_at: Instant::now() };
     loop {
         ticks.tick().await;
         let at = Arc::clone(&inner);
@@ -49,7 +54,10 @@ struct Follower {
     manifests: Option<Trace>,
     /// The manifests last taken over, or found unreadable.
     taken: Option<Trace>,
-    secrets: HashMap<Key, Trace>,
+    /// When they are tried again, where that may help.
+    again_at: Option<Instant>,
+    /// Each Secret's files at the last look, and why they were not read, if they were not.
+    secrets: HashMap<Key, (Trace, Option<String>)>,
     secrets_at: Instant,
 }
 
@@ -67,23 +75,18 @@ impl Follower {
         let Some(dir) = &inner.settings.manifests else { return };
         let trace = manifests::trace(dir);
         let settled = self.manifests.replace(trace.clone()) == Some(trace.clone());
-        if !settled || self.taken.as_ref() == Some(&trace) {
+        let again = self.again_at.is_some_and(|at| at <= Instant::now());
+        if !settled || (self.taken.as_ref() == Some(&trace) && !again) {
             return;
         }
         let set = manifests::read(std::slice::from_ref(dir));
         if manifests::trace(dir) != trace {
             return;
         }
-        match set.map(|set| adopt(inner, set)) {
-            Ok(Ok(())) => tell(inner, None),
-            Ok(Err(error)) => {
-                // A failed disk: try again at the next tick.
-                tracing::error!(error = &error as &dyn std::error::Error, "the manifests were not taken over whole");
-                return;
-            }
-            Err(unreadable) => tell(inner, Some(unreadable)),
-        }
+        let unreadable = set.and_then(|set| take(inner, dir, set)).err();
+        self.again_at = unreadable.as_ref().is_some_and(|it| it.may_pass).then(|| Instant::now() + RETRY);
         self.taken = Some(trace);
+        tell(inner, unreadable);
     }
 
     /// Takes over what somebody did to the files of user Secrets, so that the controller sees it.
@@ -95,15 +98,17 @@ impl Follower {
             secrets.iter().filter(|(key, stored)| stored.origin == Origin::Written && disk.as_files(&kind.table, key))
         {
             let trace = disk.trace(key);
-            if self.secrets.get(key) == Some(&trace) {
+            let before = self.secrets.get(key);
+            if before.is_some_and(|(seen, trouble)| *seen == trace && trouble.is_none()) {
                 continue;
             }
-            match take_over(inner, &kind, key) {
-                Ok(()) => drop(self.secrets.insert(key.clone(), trace)),
-                Err(error) => {
-                    tracing::warn!(secret = %key, error = &error as &dyn std::error::Error, "a Secret's files were not read");
-                }
+            let trouble = take_over(inner, &kind, key).err().map(|error| chain(&error));
+            if let Some(error) = &trouble
+                && before.and_then(|(_, trouble)| trouble.as_ref()) != Some(error)
+            {
+                tracing::warn!(secret = %key, error, "a Secret's files were not read");
             }
+            self.secrets.insert(key.clone(), (trace, trouble));
         }
         let there: HashSet<_> = secrets.into_iter().map(|(key, _)| key).collect();
         self.secrets.retain(|key, _| there.contains(key));
@@ -117,9 +122,9 @@ fn tell(inner: &Inner, unreadable: Option<Unreadable>) {
             return false;
         }
         if let Some(error) = &unreadable {
-            tracing::error!(%error, "the manifests cannot be read; the last good ones stay in force");
+            tracing::error!(%error, "the manifests are not in force as they are written; what was before stays");
         } else {
-            tracing::info!("the manifests can be read again");
+            tracing::info!("the manifests are in force again");
         }
         *problem = unreadable.map(Arc::new);
         true
@@ -145,22 +150,52 @@ fn take_over(inner: &Inner, kind: &Kind, key: &Key) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the manifests' objects those of the set.
-fn adopt(inner: &Inner, set: Vec<Manifest>) -> Result<(), Error> {
+/// Puts the whole set in force, or says what is in the way.
+fn take(inner: &Inner, dir: &Path, set: Vec<Manifest>) -> Result<(), Unreadable> {
+    vet(inner, &set)?;
+    adopt(inner, dir, set)
+}
+
+/// Refuses a set with a Secret that Countersign writes itself: its clients would find their credentials gone.
+fn vet(inner: &Inner, set: &[Manifest]) -> Result<(), Unreadable> {
+    // Countersign may yet take its own away: that of a client just removed, say.
+    let mut unreadable = Unreadable { may_pass: true, ..Unreadable::default() };
+    for Manifest { kind, key, place, .. } in set.iter().filter(|manifest| manifest.kind.is_secret()) {
+        if inner.state().get(kind, key).is_some_and(|stored| stored.origin == Origin::Written) {
+            let message = format!("Secret {key} is written by Countersign: choose another name");
+            unreadable.blame(place.clone(), "metadata.name".to_owned(), message);
+        }
+    }
+    if unreadable.problems.is_empty() { Ok(()) } else { Err(unreadable) }
+}
+
+/// Makes the manifests' objects those of the set. An object that fails keeps out no other.
+fn adopt(inner: &Inner, dir: &Path, set: Vec<Manifest>) -> Result<(), Unreadable> {
+    let mut failed = Unreadable { may_pass: true, ..Unreadable::default() };
     let mut kept: HashMap<String, HashSet<Key>> = HashMap::new();
     for manifest in set {
-        let Manifest { kind, key, object, .. } = manifest;
-        inner.write(&kind, &key, |write| write.manifest(object))?;
+        let Manifest { kind, key, object, place } = manifest;
+        if let Err(error) = inner.write(&kind, &key, |write| write.manifest(object)) {
+            let message = format!("{} {key} is not in force as written: {}", kind.name, chain(&error));
+            failed.blame(place, String::new(), message);
+        }
         kept.entry(kind.table).or_default().insert(key);
     }
     for kind in manifests::kinds() {
         let kept = kept.remove(&kind.table).unwrap_or_default();
         let objects = inner.state().objects(&kind);
-        for (key, stored) in objects {
-            if stored.origin == Origin::Manifest && !kept.contains(&key) {
-                inner.drop_object(&mut inner.state(), &kind, &key)?;
+        for (key, _) in objects.into_iter().filter(|(key, it)| it.origin == Origin::Manifest && !kept.contains(key)) {
+            let dropped = inner.drop_object(&mut inner.state(), &kind, &key);
+            if let Err(error) = dropped {
+                let message = format!("{} {key} is still in force: {}", kind.name, chain(&error));
+                failed.blame(Place { file: dir.to_owned(), line: 0 }, String::new(), message);
             }
         }
     }
-    Ok(())
+    if failed.problems.is_empty() { Ok(()) } else { Err(failed) }
+}
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -58,6 +58,10 @@ impl Kind {
         let table = if group.is_empty() { K::plural(&()).into_owned() } else { format!("{}.{group}", K::plural(&())) };
         Self { name: K::kind(&()).into_owned(), table, has_status: group == "countersign.dev" }
     }
+
+    pub(super) fn is_secret(&self) -> bool {
+        self.table == "secrets"
+    }
 }
 
 /// Now and a fresh UID, for what is written.
@@ -193,10 +197,14 @@ impl Write<'_> {
         Ok(self.succeed(old, object, Origin::Written))
     }
 
-    /// What a manifest says now.
+    /// What a manifest says now. A Secret that Countersign writes is never overwritten: clients hold its values.
     pub(super) fn manifest(&self, object: Value) -> Result<Option<Stored>, Error> {
         match self.old {
             None => self.create(object, Origin::Manifest).map(Some),
+            Some(old) if self.kind.is_secret() && old.origin == Origin::Written => {
+                let (kind, key) = self.about();
+                Err(Error::AlreadyExists { kind, key })
+            }
             Some(old) => Ok(self.succeed(old, object, Origin::Manifest)),
         }
     }

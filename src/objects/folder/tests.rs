@@ -20,7 +20,7 @@ use super::super::{Change, Error, Key, Object, Objects, Preconditions, Selection
 use super::{FolderStore, Settings};
 use crate::runtime::clock::Clock;
 
-const CLIENT: &str = "apiVersion: countersign.dev/v1alpha1
+pub(super) const CLIENT: &str = "apiVersion: countersign.dev/v1alpha1
 kind: OAuthClient
 metadata: {name: checkout, namespace: shop}
 spec:
@@ -33,28 +33,28 @@ fn memory() -> Objects {
 }
 
 /// Both folders, and stores over them.
-struct Folders(TempDir);
+pub(super) struct Folders(pub(super) TempDir);
 
 impl Folders {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folders = Self(TempDir::new().unwrap());
         fs::create_dir(folders.manifests()).unwrap();
         folders
     }
 
-    fn manifests(&self) -> std::path::PathBuf {
+    pub(super) fn manifests(&self) -> std::path::PathBuf {
         self.0.path().join("manifests")
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub(super) fn data(&self) -> std::path::PathBuf {
         self.0.path().join("data")
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(super) fn write(&self, file: &str, text: &str) {
         fs::write(self.manifests().join(file), text).unwrap();
     }
 
-    fn open(&self) -> Result<FolderStore, Error> {
+    pub(super) fn open(&self) -> Result<FolderStore, Error> {
         let settings = Settings {
             manifests: Some(self.manifests()),
             data: Some(self.data()),
@@ -77,7 +77,7 @@ fn map(name: &str, value: &str) -> ConfigMap {
     }
 }
 
-fn secret(namespace: &str, name: &str, value: &str) -> Secret {
+pub(super) fn secret(namespace: &str, name: &str, value: &str) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -89,11 +89,11 @@ fn secret(namespace: &str, name: &str, value: &str) -> Secret {
     }
 }
 
-fn value_of(secret: &Secret) -> String {
+pub(super) fn value_of(secret: &Secret) -> String {
     String::from_utf8(secret.data.as_ref().unwrap()["client_secret"].0.clone()).unwrap()
 }
 
-async fn next<K: Object>(watch: &mut BoxStream<'static, Change<K>>) -> String {
+pub(super) async fn next<K: Object>(watch: &mut BoxStream<'static, Change<K>>) -> String {
     let change = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap();
     match change {
         Change::Reset(all) => {
