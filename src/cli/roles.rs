@@ -34,6 +34,7 @@ use crate::objects::lease::{Elector, LeaseTimings};
 use crate::objects::revocations::Writer;
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
+use crate::runtime::readiness::Condition;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 use crate::snapshot::{Feed, Role, Sources};
@@ -74,6 +75,8 @@ pub(crate) struct Roles<'a> {
     site: Site,
     replica: String,
     live: Live<Snapshot>,
+    /// Holds once the first snapshot is there.
+    listed: Condition,
 }
 
 impl<'a> Roles<'a> {
@@ -85,10 +88,11 @@ impl<'a> Roles<'a> {
             settings: Arc::clone(&site.settings),
             clock: process.clock.clone(),
         };
-        let feed = Feed::new(sources, role, process.readiness.condition("first-listing"), &process.metrics);
+        let listed = process.readiness.condition("first-listing");
+        let feed = Feed::new(sources, role, listed.clone(), &process.metrics);
         let live = feed.live();
         process.supervisor.spawn("snapshot", feed.run(process.supervisor.shutdown()));
-        Self { process, objects, site, replica, live }
+        Self { process, objects, site, replica, live, listed }
     }
 
     /// Reconciles while this process leads.
@@ -161,7 +165,8 @@ impl<'a> Roles<'a> {
         tls: &Tls,
         settings: verifier::Settings,
     ) -> Result<(SocketAddr, SocketAddr)> {
-        let verifier = Verifier::new(self.live.clone(), self.process.clock.clone(), &self.process.metrics, settings);
+        let known = (self.live.clone(), self.listed.clone());
+        let verifier = Verifier::new(known, self.process.clock.clone(), &self.process.metrics, settings);
         let keys = self.process.readiness.condition("keys");
         let keeper = Arc::clone(&verifier).keep_ready(keys, self.process.supervisor.shutdown());
         self.process.supervisor.spawn("verifier readiness", keeper.map(Ok::<(), Infallible>));

@@ -67,6 +67,11 @@ impl Condition {
     pub fn set(&self, holds: bool) {
         self.0.store(holds, Ordering::Relaxed);
     }
+
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,6 @@ type Labelled = Family<[(&'static str, &'static str); 2], Counter>;
 pub(super) struct Counters {
     verdicts: [[Counter; OUTCOMES.len()]; WIRES.len()],
     reasons: HashMap<&'static str, Counter>,
-    other: Counter,
     policy_not_enforced: Counter,
     rule_would_allow: Counter,
     rule_would_deny: Counter,
@@ -80,8 +79,7 @@ impl Counters {
             metrics.counters("verifier_token_cache", "Look-ups of verified tokens", "outcome", ["hit", "miss"]);
         Self {
             verdicts: WIRES.map(|wire| OUTCOMES.map(|outcome| verdict(wire, outcome))),
-            reasons: Reason::NAMES.iter().map(|name| (*name, reason(name))).collect(),
-            other: reason("Other"),
+            reasons: Reason::names().map(|name| (name, reason(name))).collect(),
             policy_not_enforced: metrics
                 .counter("verifier_not_enforced", "Refusals let pass because the policy is in Shadow mode"),
             rule_would_allow,
@@ -107,7 +105,9 @@ impl Counters {
         if let Some(counter) = row.and_then(|row| row.get(outcome)) {
             counter.inc();
         }
-        self.reasons.get(reason.name()).unwrap_or(&self.other).inc();
+        if let Some(counter) = self.reasons.get(reason.name()) {
+            counter.inc();
+        }
     }
 
     pub(super) fn not_enforced(&self) {
@@ -128,5 +128,38 @@ impl Counters {
             self.logged.store(0, Ordering::Relaxed);
         }
         self.logged.fetch_add(1, Ordering::Relaxed) < LOGGED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/reference/verifier-metrics.md");
+
+    /// What stands between backticks.
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split('`').skip(1).step_by(2)
+    }
+
+    #[test]
+    fn the_reference_names_exactly_the_reasons_there_are() {
+        let (_, reasons) = PAGE.split_once("\n## Reasons\n").expect("a part about reasons");
+        let (reasons, _) = reasons.split_once("\n## ").expect("a part behind it");
+        let told: Vec<_> = words(reasons).filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase())).collect();
+        let names: BTreeSet<_> = Reason::names().collect();
+        assert_eq!(told.iter().copied().collect::<BTreeSet<_>>(), names);
+        assert_eq!((told.len(), Reason::names().count()), (names.len(), names.len()), "each once");
+    }
+
+    #[test]
+    fn the_reference_names_the_other_labels_too() {
+        let row = PAGE.lines().find(|line| line.starts_with("| `verifier_verdicts_total`")).expect("a row");
+        let labels = row.split('|').nth(2).expect("a column of labels");
+        let told: Vec<_> = words(labels).filter(|word| !["wire", "outcome"].contains(word)).collect();
+        let names: Vec<_> = WIRES.iter().map(|wire| wire.name()).chain(OUTCOMES).collect();
+        assert_eq!(told, names);
     }
 }

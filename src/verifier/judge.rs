@@ -82,6 +82,10 @@ impl Verifier {
             Err(ambiguity) => return Judged::refused(Refusal::ambiguous(ambiguity)),
         };
         let Some(named) = ask.policy else { return Judged::refused(Refusal::forbidden(Reason::NoPolicyNamed)) };
+        if !self.listed.holds() {
+            // Nothing is known yet, so nothing can be said about the policy.
+            return Judged::refused(Refusal::unavailable(Reason::NotReady));
+        }
         let snapshot = self.live.load();
         let Some(set) = find_set(&snapshot, named, &request) else {
             return Judged::refused(Refusal::forbidden(Reason::NoSuchPolicy));

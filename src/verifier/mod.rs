@@ -56,6 +56,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Verifier {
     live: Live<Snapshot>,
+    /// Holds once the first snapshot is there.
+    listed: Condition,
     clock: Clock,
     cache: TokenCache,
     counters: Counters,
@@ -74,9 +76,16 @@ impl Default for Settings {
 // === impl Verifier ===
 
 impl Verifier {
-    pub fn new(live: Live<Snapshot>, clock: Clock, metrics: &Metrics, settings: Settings) -> Arc<Self> {
+    /// Until `listed` holds the snapshot is empty, and whatever would need it is answered with 503.
+    pub fn new(
+        (live, listed): (Live<Snapshot>, Condition),
+        clock: Clock,
+        metrics: &Metrics,
+        settings: Settings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             live,
+            listed,
             clock,
             cache: TokenCache::new(settings.cache_bytes),
             counters: Counters::new(metrics),

@@ -3,6 +3,9 @@
 //! Nothing here reads a clock, a file, a socket or a random number: `now`, randomness and the observed world are
 //! arguments. What the roles of the binary do is decided here and carried out there.
 
+#[macro_use]
+mod closed;
+
 pub mod bounds;
 pub mod client;
 pub mod client_secret;

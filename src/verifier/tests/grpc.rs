@@ -226,6 +226,8 @@ async fn gwy_04_a_path_two_readers_could_read_differently_is_refused() {
         "/%252e/health",
         "http://orders.shop/health",
         "/health#x",
+        "/health?x#y",
+        "/health#",
         "/./health",
         "/health%00",
         "",
@@ -275,6 +277,23 @@ async fn gwy_07_without_keys_or_policies_nothing_protected_passes() {
     world.live.publish(snapshot(&[], &[world.key.ring(KeyState::Active)]));
     assert_eq!(world.status(ask()).await, 403);
     assert_eq!(world.status(call("GET", "/health").named(Some("by-host"))).await, 403);
+}
+
+#[tokio::test]
+async fn before_the_first_snapshot_the_answer_is_503_and_no_verdict() {
+    let world = World::new();
+    world.listed.set(false);
+    for policy in ["shop/orders", "shop/unknown", "shop/*", "by-host"] {
+        let answer = world.grpc(call("GET", "/health").named(Some(policy))).await;
+        assert_eq!((answer.status, answer.code), (503, 14), "{policy}");
+        assert_eq!(answer.headers.get("retry-after").map(String::as_str), Some("1"), "{policy}");
+    }
+    assert_eq!(world.status(call("GET", "/health").named(None)).await, 403, "that is the proxy's own fault");
+    assert_eq!(world.status(call("GET", "//health")).await, 400, "and that the caller's");
+    let text = world.metrics.encode().expect("metrics");
+    assert!(text.contains("countersign_verifier_reasons_total{reason=\"NotReady\"} 4"), "{text}");
+    world.listed.ready();
+    assert_eq!(world.status(call("GET", "/health")).await, 200);
 }
 
 #[tokio::test]
@@ -331,8 +350,9 @@ async fn verdicts_are_counted_by_wire_and_reason() {
         "countersign_verifier_verdicts_total{wire=\"ext_authz_grpc\",outcome=\"unauthorized\"} 1",
         "countersign_verifier_reasons_total{reason=\"Public\"} 1",
         "countersign_verifier_reasons_total{reason=\"NoPolicyNamed\"} 1",
-        "countersign_verifier_reasons_total{reason=\"Other\"} 0",
+        "countersign_verifier_reasons_total{reason=\"NotReady\"} 0",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+    assert!(!text.contains("Other"), "{text}");
 }

@@ -149,3 +149,19 @@ async fn a_refusal_is_kept_by_no_cache_and_tells_the_code_alone() {
         Some("Bearer realm=\"countersign\", error=\"insufficient_scope\", scope=\"orders:admin\"")
     );
 }
+
+#[tokio::test]
+async fn before_the_first_snapshot_every_wire_answers_503() {
+    let world = World::new();
+    world.listed.set(false);
+    for (target, headers) in [
+        ("/ext-authz/policy/shop/orders/health", &[][..]),
+        ("/ext-authz/policy/shop/unknown/health", &[]),
+        ("/ext-authz/by-host/health", &[]),
+        ("/forward-auth/shop/orders", &FORWARDED),
+        ("/auth-request/shop/orders", &ORIGINAL),
+    ] {
+        let (status, headers) = world.http("GET", target, PROXY, headers).await;
+        assert_eq!((status, value(&headers, "retry-after")), (503, Some("1")), "{target}");
+    }
+}

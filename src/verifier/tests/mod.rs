@@ -24,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::runtime::readiness::Readiness;
 
 const ISSUER: &str = "https://issuer.example";
 const NOW: i64 = 1_800_000_000;
@@ -35,6 +36,7 @@ struct Key {
 
 struct World {
     live: Live<Snapshot>,
+    listed: Condition,
     clock: Clock,
     metrics: Metrics,
     verifier: Arc<Verifier>,
@@ -88,8 +90,10 @@ impl World {
         let metrics = Metrics::new();
         let trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
         let settings = Settings { trusted_proxies, ..Settings::default() };
-        let verifier = Verifier::new(live.clone(), clock.clone(), &metrics, settings);
-        Self { live, clock, metrics, verifier, key }
+        let listed = Readiness::new().condition("first-listing");
+        listed.ready();
+        let verifier = Verifier::new((live.clone(), listed.clone()), clock.clone(), &metrics, settings);
+        Self { live, listed, clock, metrics, verifier, key }
     }
 
     fn claims(scope: &str) -> Value {

@@ -77,24 +77,19 @@ pub enum Ambiguity {
     Header,
 }
 
-impl Ambiguity {
-    /// A stable name, for metrics and logs.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Method => "AmbiguousMethod",
-            Self::MethodOverride => "MethodOverride",
-            Self::Host => "AmbiguousHost",
-            Self::HostMismatch => "HostMismatch",
-            Self::TargetTooLong => "TargetTooLong",
-            Self::PathNotAbsolute => "PathNotAbsolute",
-            Self::PathCharacter => "PathCharacter",
-            Self::PathEscape => "PathEscape",
-            Self::PathSegment => "PathSegment",
-            Self::Query => "AmbiguousQuery",
-            Self::Header => "AmbiguousHeader",
-        }
-    }
-}
+closed_names!(Ambiguity {
+    Method => "AmbiguousMethod",
+    MethodOverride => "MethodOverride",
+    Host => "AmbiguousHost",
+    HostMismatch => "HostMismatch",
+    TargetTooLong => "TargetTooLong",
+    PathNotAbsolute => "PathNotAbsolute",
+    PathCharacter => "PathCharacter",
+    PathEscape => "PathEscape",
+    PathSegment => "PathSegment",
+    Query => "AmbiguousQuery",
+    Header => "AmbiguousHeader",
+});
 
 /// The credential in the `Authorization` header.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -65,30 +65,25 @@ pub enum TokenRefusal {
     NoKeys,
 }
 
-impl TokenRefusal {
-    /// A stable name for metrics and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TooLong => "TooLong",
-            Self::Malformed => "Malformed",
-            Self::BadHeader => "BadHeader",
-            Self::WrongType => "WrongType",
-            Self::UnsupportedHeader => "UnsupportedHeader",
-            Self::WrongAlgorithm => "WrongAlgorithm",
-            Self::UnknownKey => "UnknownKey",
-            Self::KeyRetired => "KeyRetired",
-            Self::KeyRevoked => "KeyRevoked",
-            Self::BadSignature => "BadSignature",
-            Self::BadClaims => "BadClaims",
-            Self::MissingClaim => "MissingClaim",
-            Self::WrongIssuer => "WrongIssuer",
-            Self::WrongAudience => "WrongAudience",
-            Self::Expired => "Expired",
-            Self::NotYetValid => "NotYetValid",
-            Self::LivesTooLong => "LivesTooLong",
-            Self::OldEpoch => "OldEpoch",
-            Self::Revoked => "Revoked",
-            Self::NoKeys => "NoKeys",
-        }
-    }
-}
+closed_names!(TokenRefusal {
+    TooLong => "TooLong",
+    Malformed => "Malformed",
+    BadHeader => "BadHeader",
+    WrongType => "WrongType",
+    UnsupportedHeader => "UnsupportedHeader",
+    WrongAlgorithm => "WrongAlgorithm",
+    UnknownKey => "UnknownKey",
+    KeyRetired => "KeyRetired",
+    KeyRevoked => "KeyRevoked",
+    BadSignature => "BadSignature",
+    BadClaims => "BadClaims",
+    MissingClaim => "MissingClaim",
+    WrongIssuer => "WrongIssuer",
+    WrongAudience => "WrongAudience",
+    Expired => "Expired",
+    NotYetValid => "NotYetValid",
+    LivesTooLong => "LivesTooLong",
+    OldEpoch => "OldEpoch",
+    Revoked => "Revoked",
+    NoKeys => "NoKeys",
+});
