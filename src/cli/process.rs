@@ -100,15 +100,15 @@ impl Process {
     /// Serves `/livez`, `/readyz` and `/metrics`.
     pub(crate) async fn serve_admin(&mut self, address: SocketAddr) -> Result<()> {
         let routes = admin::router(Admin { readiness: self.readiness.clone(), metrics: self.metrics.clone() });
-        self.serve("admin port", address, &Tls::plain(), routes).await.map(drop)
+        self.serve("admin port", (address, &Tls::plain()), Limits::default(), routes).await.map(drop)
     }
 
     /// Serves routes on an address; returns the one bound, with the port the kernel chose where 0 was asked for.
     pub(crate) async fn serve(
         &mut self,
         name: &'static str,
-        address: SocketAddr,
-        tls: &Tls,
+        (address, tls): (SocketAddr, &Tls),
+        limits: Limits,
         routes: Router,
     ) -> Result<SocketAddr> {
         let config = match tls.files()? {
@@ -116,13 +116,12 @@ impl Process {
             Some((certificate, key)) => {
                 let failures = self.tls_failures.clone();
                 let certificate = ServerCertificate::load(PairFiles { certificate, key }, failures).await?;
-                let config = certificate.server_config()?;
+                let config = certificate.server_config(limits.http2)?;
                 self.supervisor.spawn("certificate reload", certificate.keep_fresh(self.supervisor.shutdown()));
                 Some(config)
             }
         };
-        let port =
-            Port::bind(address, config, Limits::default()).await.with_context(|| format!("cannot open the {name}"))?;
+        let port = Port::bind(address, config, limits).await.with_context(|| format!("cannot open the {name}"))?;
         let bound = port.local_address()?;
         let shutdown = self.supervisor.shutdown();
         self.supervisor.spawn(name, port.serve(routes, shutdown));

@@ -35,6 +35,7 @@ use crate::objects::revocations::Writer;
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::readiness::Condition;
+use crate::runtime::serve::Limits;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 use crate::snapshot::{Feed, Role, Sources};
@@ -155,7 +156,7 @@ impl<'a> Roles<'a> {
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));
-        self.process.serve("issuer port", listen, tls, routes).await
+        self.process.serve("issuer port", (listen, tls), Limits::default(), routes).await
     }
 
     /// Serves the verifier's two ports; returns the addresses bound, gRPC first.
@@ -171,8 +172,11 @@ impl<'a> Roles<'a> {
         let keeper = Arc::clone(&verifier).keep_ready(keys, self.process.supervisor.shutdown());
         self.process.supervisor.spawn("verifier readiness", keeper.map(Ok::<(), Infallible>));
         self.heartbeat(ReplicaRole::Verifier, None);
-        let grpc = self.process.serve("gRPC port", grpc, tls, verifier.grpc_router()).await?;
-        let http = self.process.serve("HTTP port", http, tls, verifier.http_router()).await?;
+        let limits = Limits::default();
+        let grpc = self.process.serve("gRPC port", (grpc, tls), limits, verifier.grpc_router()).await?;
+        // Here the request's own target is what is decided on, as it was sent.
+        let limits = Limits { http2: false, ..limits };
+        let http = self.process.serve("HTTP port", (http, tls), limits, verifier.http_router()).await?;
         Ok((grpc, http))
     }
 

@@ -1,7 +1,9 @@
 //! The accept loop: HTTP/1.1 and HTTP/2, with TLS or without, for axum and tonic routes alike.
 //!
 //! Flows in: connections, up to a limit; each has to bring its TLS handshake and its first request in time. Flows out:
-//! requests with a `Peer` extension. On shutdown it stops accepting, lets requests in hand finish and closes.
+//! requests with a `Peer` extension. Once shutdown is announced, answers over HTTP/1 end their connection, so that clients
+//! look for another replica between two requests and none meets a close of ours; when it is requested, the port stops
+//! accepting, lets requests in hand finish and closes.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -48,6 +50,9 @@ pub struct Limits {
     pub headers: usize,
     /// Bytes of a request's line and headers.
     pub header_bytes: usize,
+    /// Whether HTTP/2 is spoken too. Its library drops a `#` and what follows from a request's target before anybody sees
+    /// it; where the target is what is decided on, only HTTP/1.1 can be taken at its word.
+    pub http2: bool,
     /// Requests at a time on one HTTP/2 connection.
     pub streams: u32,
     /// How long requests in hand may take once shutdown is requested.
@@ -83,6 +88,7 @@ impl Default for Limits {
             idle: Duration::from_mins(2),
             headers: 100,
             header_bytes: 64 * 1024,
+            http2: true,
             streams: 1024,
             drain: Duration::from_secs(15),
         }
@@ -143,7 +149,7 @@ impl Port {
     }
 
     fn builder(&self) -> Builder<TokioExecutor> {
-        let Limits { idle, headers, header_bytes, streams, .. } = self.limits;
+        let Limits { idle, headers, header_bytes, http2, streams, .. } = self.limits;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -158,7 +164,7 @@ impl Port {
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
-        builder
+        if http2 { builder } else { builder.http1_only() }
     }
 }
 
@@ -211,10 +217,10 @@ where
 
     async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: I, peer: Peer) {
         let spoke = Arc::new(AtomicBool::new(false));
-        let (noted, service) = (Arc::clone(&spoke), self.service);
+        let (noted, service, shutdown) = (Arc::clone(&spoke), self.service, self.shutdown.clone());
         let answer = service_fn(move |request: Request<Incoming>| {
             noted.store(true, Ordering::Relaxed);
-            answer(service.clone(), request, peer)
+            answer(service.clone(), request, peer, shutdown.clone())
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Framing::new(stream)), answer));
         let mut first_request = pin!(tokio::time::sleep(self.limits.header_read_timeout));
@@ -222,6 +228,8 @@ where
         let mut ending = false;
         let outcome = loop {
             tokio::select! {
+                biased;
+                // First: a request that has arrived is answered before an idle connection is closed.
                 outcome = connection.as_mut() => break outcome,
                 // hyper's own timeout is `idle`, and starts once the protocol is known: a silent client never lets it.
                 () = first_request.as_mut(), if waiting => {
@@ -242,15 +250,21 @@ where
     }
 }
 
-async fn answer<S, B>(service: S, mut request: Request<Incoming>, peer: Peer) -> Result<Response<B>, Infallible>
+async fn answer<S, B>(
+    service: S,
+    mut request: Request<Incoming>,
+    peer: Peer,
+    shutdown: Shutdown,
+) -> Result<Response<B>, Infallible>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
 {
     // `Framing` stops following at a chunked body, so nothing may come after it on this connection.
-    let last = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let unfollowed = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let http1 = request.version() < Version::HTTP_2;
     request.extensions_mut().insert(peer);
     let mut response = service.oneshot(request).await?;
-    if last {
+    if http1 && (unfollowed || shutdown.is_announced()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)

@@ -1,7 +1,7 @@
 //! Owns every long-lived task of the process, and its end.
 //!
 //! ```text
-//! signal ─► readiness off ─► wait for endpoint removal ─► drain requested ─► tasks end ─► exit 0
+//! signal ─► readiness off, end announced ─► wait for endpoint removal ─► drain requested ─► tasks end ─► exit 0
 //!                 second signal, or the drain takes too long ─► tasks aborted ─► exit 1
 //! a task that ends by itself or panics ─► exit 1 with the error's chain
 //! ```
@@ -19,9 +19,12 @@ use crate::runtime::readiness::Readiness;
 /// Any error of a task.
 pub type TaskError = Box<dyn Error + Send + Sync>;
 
-/// Tells tasks that the process is ending; clones are the same signal.
+/// Tells tasks that the process is ending, first that it will, then that it does; clones are the same signal.
 #[derive(Clone, Debug, Default)]
-pub struct Shutdown(CancellationToken);
+pub struct Shutdown {
+    announced: CancellationToken,
+    requested: CancellationToken,
+}
 
 /// How long the two phases of an orderly end may take.
 #[derive(Clone, Copy, Debug)]
@@ -67,17 +70,28 @@ impl Shutdown {
 
     /// Waits until tasks should finish what they have in hand and end.
     pub async fn requested(&self) {
-        self.0.cancelled().await;
+        self.requested.cancelled().await;
     }
 
     /// Whether tasks should end.
     pub fn is_requested(&self) -> bool {
-        self.0.is_cancelled()
+        self.requested.is_cancelled()
     }
 
     /// Asks every task to end.
     pub fn request(&self) {
-        self.0.cancel();
+        self.announced.cancel();
+        self.requested.cancel();
+    }
+
+    /// Whether tasks will be asked to end soon: who keeps connections to us should look for another replica.
+    pub fn is_announced(&self) -> bool {
+        self.announced.is_cancelled()
+    }
+
+    /// Says that the end is near.
+    pub fn announce(&self) {
+        self.announced.cancel();
     }
 }
 
@@ -124,6 +138,7 @@ impl Supervisor {
         }
         tracing::info!("shutting down");
         readiness.withdraw();
+        self.shutdown.announce();
         let in_order = async {
             if !self.shutdown.is_requested() {
                 tokio::time::sleep(grace.endpoint_removal).await;

@@ -76,14 +76,15 @@ impl ServerCertificate {
         Ok(Self { files, current, bytes, failures })
     }
 
-    /// A configuration that serves whatever pair is current, HTTP/2 and HTTP/1.1.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    /// A configuration that serves whatever pair is current, HTTP/1.1 and, where wanted, HTTP/2.
+    pub fn server_config(&self, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Versions)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))
     }
 

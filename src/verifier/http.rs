@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Flows in: the proxy's request; its path names the policy and is the proxy's configuration. Flows out: 200 with identity
-//! headers, or the refusal. The path is taken apart as it was received: nothing is decoded before core reads it.
+//! headers, or the refusal. The path is taken apart as it was received: nothing is decoded before core reads it. That is why
+//! this port speaks HTTP/1.1 alone: over HTTP/2 a `#` in the path would be gone before it could be refused.
 
 use std::net::IpAddr;
 use std::sync::Arc;

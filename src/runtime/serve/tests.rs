@@ -135,3 +135,45 @@ async fn headers_beyond_the_limit_are_refused() {
     let (answer, _) = say(server.address, format!("POST /echo HTTP/1.1\r\n{many}\r\n").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
+
+/// One request over HTTP/2; the answer's status, or nothing where none came.
+async fn over_http2(address: SocketAddr, target: &str) -> Option<u16> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.unwrap();
+    let driver = tokio::spawn(connection);
+    let request = Request::post(format!("http://{address}{target}")).body(axum::body::Body::from("a")).unwrap();
+    let answer = sender.send_request(request).await;
+    driver.abort();
+    answer.ok().map(|answer| answer.status().as_u16())
+}
+
+#[tokio::test]
+async fn a_port_without_http2_answers_no_request_over_it() {
+    let server = start(Limits::default()).await;
+    assert_eq!(over_http2(server.address, "/echo").await, Some(200));
+    let server = start(Limits { http2: false, ..Limits::default() }).await;
+    assert_eq!(over_http2(server.address, "/echo").await, None);
+    let (answer, _) = say(server.address, b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn once_the_end_is_announced_each_answer_ends_its_connection_and_new_ones_are_still_served() {
+    let server = start(Limits::default()).await;
+    let one = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na";
+    let mut kept = TcpStream::connect(server.address).await.unwrap();
+    kept.write_all(one.as_bytes()).await.unwrap();
+    let mut first = [0; 512];
+    let read = kept.read(&mut first).await.unwrap();
+    let first = String::from_utf8_lossy(&first[..read]).into_owned();
+    assert!(first.starts_with("HTTP/1.1 200 OK") && !first.contains("connection: close"), "{first}");
+    server.shutdown.announce();
+    kept.write_all(one.as_bytes()).await.unwrap();
+    let mut second = String::new();
+    kept.read_to_string(&mut second).await.unwrap();
+    assert!(second.starts_with("HTTP/1.1 200 OK") && second.contains("connection: close"), "{second}");
+    let (fresh, closed) = say(server.address, one.as_bytes()).await;
+    assert!(fresh.starts_with("HTTP/1.1 200 OK") && closed, "{fresh}");
+    assert_eq!(over_http2(server.address, "/echo").await, Some(200));
+}

@@ -48,7 +48,7 @@ async fn a_new_pair_is_served_and_an_equal_one_changes_nothing() {
     write(&served.certificate.files, TWO);
     assert!(served.certificate.try_reload().await.unwrap());
     assert!(served.serves(TWO));
-    served.certificate.server_config().unwrap();
+    served.certificate.server_config(true).unwrap();
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn connect(address: std::net::SocketAddr, offered: &[&[u8]]) -> (Certifica
 #[tokio::test]
 async fn new_connections_see_the_new_pair_and_both_protocols_are_spoken() {
     let mut served = Served::start().await;
-    let config = served.certificate.server_config().unwrap();
+    let config = served.certificate.server_config(true).unwrap();
     let port = Port::bind("127.0.0.1:0".parse().unwrap(), Some(config), Limits::default()).await.unwrap();
     let address = port.local_address().unwrap();
     tokio::spawn(port.serve(Router::new().route("/", get(async || "ok")), Shutdown::new()));
