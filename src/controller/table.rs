@@ -14,8 +14,8 @@ use crate::objects::{Change, Key, Malformed, Object};
 /// The objects of one kind.
 pub(crate) struct Table<K> {
     rows: HashMap<Key, Row<K>>,
-    /// There, and not readable.
-    malformed: HashSet<Key>,
+    /// There, and not readable; with what it was when it last could be read.
+    malformed: HashMap<Key, Option<Arc<K>>>,
     synced: bool,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Step<K> {
 
 impl<K> Default for Table<K> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), malformed: HashSet::new(), synced: false }
+        Self { rows: HashMap::new(), malformed: HashMap::new(), synced: false }
     }
 }
 
@@ -44,32 +44,26 @@ impl<K: Object> Table<K> {
     /// Takes in a change.
     pub(crate) fn apply(&mut self, change: Change<K>) -> Vec<Step<K>> {
         match change {
-            Change::Reset(objects) => self.reset(objects),
+            Change::Reset(objects, malformed) => self.reset(objects, malformed),
             Change::Apply(object) => vec![self.set(object)],
             Change::Delete(gone) => {
-                self.malformed.remove(&gone.key);
-                let old = self.rows.remove(&gone.key).map(|row| row.watched).or(gone.last.map(Arc::new));
+                let old = self.last(&gone.key).or(gone.last.map(Arc::new));
                 vec![Step { key: gone.key, old, new: None, malformed: None }]
             }
-            Change::Malformed(malformed) => {
-                let key = malformed.key.clone();
-                self.malformed.insert(key.clone());
-                let old = self.rows.remove(&key).map(|row| row.watched);
-                vec![Step { key, old, new: None, malformed: Some(malformed) }]
-            }
+            Change::Malformed(malformed) => vec![self.refuse(malformed)],
         }
     }
 
-    fn reset(&mut self, objects: Vec<K>) -> Vec<Step<K>> {
+    fn reset(&mut self, objects: Vec<K>, malformed: Vec<Malformed>) -> Vec<Step<K>> {
         self.synced = true;
-        self.malformed.clear();
-        let mut gone: HashSet<_> = self.rows.keys().cloned().collect();
+        let mut gone: HashSet<_> = self.rows.keys().chain(self.malformed.keys()).cloned().collect();
         let mut steps: Vec<_> = objects.into_iter().map(|object| self.set(object)).collect();
+        steps.extend(malformed.into_iter().map(|malformed| self.refuse(malformed)));
         for step in &steps {
             gone.remove(&step.key);
         }
         steps.extend(gone.into_iter().map(|key| {
-            let old = self.rows.remove(&key).map(|row| row.watched);
+            let old = self.last(&key);
             Step { key, old, new: None, malformed: None }
         }));
         steps
@@ -77,10 +71,22 @@ impl<K: Object> Table<K> {
 
     fn set(&mut self, object: K) -> Step<K> {
         let (key, new) = (Key::of(object.meta()), Arc::new(object));
-        self.malformed.remove(&key);
-        let row = Row { watched: Arc::clone(&new), wrote: None };
-        let old = self.rows.insert(key.clone(), row).map(|row| row.watched);
+        let old = self.last(&key);
+        self.rows.insert(key.clone(), Row { watched: Arc::clone(&new), wrote: None });
         Step { key, old, new: Some(new), malformed: None }
+    }
+
+    fn refuse(&mut self, malformed: Malformed) -> Step<K> {
+        let key = malformed.key.clone();
+        let old = self.last(&key);
+        self.malformed.insert(key.clone(), old.clone());
+        Step { key, old, new: None, malformed: Some(malformed) }
+    }
+
+    /// Takes out the object as it was when it last could be read.
+    fn last(&mut self, key: &Key) -> Option<Arc<K>> {
+        let unread = self.malformed.remove(key).flatten();
+        self.rows.remove(key).map(|row| row.watched).or(unread)
     }
 
     /// The newest version known.
@@ -108,7 +114,7 @@ impl<K: Object> Table<K> {
 
     /// Whether the object is there but cannot be read.
     pub(crate) fn is_malformed(&self, key: &Key) -> bool {
-        self.malformed.contains(key)
+        self.malformed.contains_key(key)
     }
 
     /// Whether the first whole listing has come.
@@ -123,6 +129,7 @@ mod tests {
     use kube::api::ObjectMeta;
 
     use super::*;
+    use crate::objects::Deleted;
 
     fn map(name: &str, version: &str) -> ConfigMap {
         let metadata = ObjectMeta {
@@ -141,7 +148,7 @@ mod tests {
     #[test]
     fn our_write_counts_until_the_watch_moves_on() {
         let mut table = Table::default();
-        table.apply(Change::Reset(vec![map("a", "1")]));
+        table.apply(Change::Reset(vec![map("a", "1")], Vec::new()));
         table.wrote(&map("a", "1"), Arc::new(map("a", "2")));
         assert_eq!(version(&table, "a").as_deref(), Some("2"));
         table.wrote(&map("a", "2"), Arc::new(map("a", "3")));
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn what_we_deleted_is_gone_before_the_watch_says_so() {
         let mut table = Table::default();
-        table.apply(Change::Reset(vec![map("a", "1"), map("b", "2")]));
+        table.apply(Change::Reset(vec![map("a", "1"), map("b", "2")], Vec::new()));
         table.deleted(&map("a", "1"));
         table.deleted(&map("b", "1"));
         assert_eq!((version(&table, "a"), version(&table, "b").as_deref()), (None, Some("2")));
@@ -164,8 +171,8 @@ mod tests {
     fn a_new_listing_tells_what_went_meanwhile() {
         let mut table = Table::default();
         assert!(!table.is_synced());
-        table.apply(Change::Reset(vec![map("a", "1"), map("b", "1")]));
-        let steps = table.apply(Change::Reset(vec![map("b", "2"), map("c", "2")]));
+        table.apply(Change::Reset(vec![map("a", "1"), map("b", "1")], Vec::new()));
+        let steps = table.apply(Change::Reset(vec![map("b", "2"), map("c", "2")], Vec::new()));
         let gone: Vec<_> = steps.iter().filter(|step| step.new.is_none()).map(|step| step.key.to_string()).collect();
         assert_eq!((gone, table.is_synced()), (vec!["shop/a".to_owned()], true));
     }
@@ -173,12 +180,28 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_there_all_the_same() {
         let mut table = Table::default();
-        table.apply(Change::Reset(vec![map("a", "1")]));
+        table.apply(Change::Reset(vec![map("a", "1")], Vec::new()));
         let key = Key::namespaced("shop", "a");
-        let malformed = Malformed { key: key.clone(), uid: None, generation: None, error: "x".to_owned() };
+        let malformed = Malformed { key: key.clone(), uid: None, generation: None, error: "x".to_owned(), body: None };
         let steps = table.apply(Change::Malformed(malformed));
         assert!(steps[0].malformed.is_some() && table.is_malformed(&key) && table.get(&key).is_none());
         table.apply(Change::Apply(map("a", "2")));
         assert!(!table.is_malformed(&key));
+    }
+
+    #[test]
+    fn what_goes_while_it_cannot_be_read_goes_as_it_last_was() {
+        let key = Key::namespaced("shop", "a");
+        let unread = || Malformed { key: key.clone(), uid: None, generation: None, error: "x".to_owned(), body: None };
+        let deleted = Change::Delete(Deleted { key: key.clone(), uid: None, last: None });
+        for end in [deleted, Change::Reset(Vec::new(), Vec::new())] {
+            let mut table = Table::default();
+            table.apply(Change::Reset(vec![map("a", "1")], Vec::new()));
+            table.apply(Change::Malformed(unread()));
+            table.apply(Change::Reset(Vec::new(), vec![unread()]));
+            let steps = table.apply(end);
+            let old = steps[0].old.as_ref().and_then(|old| old.resource_version());
+            assert_eq!((old.as_deref(), steps[0].new.is_none(), table.is_malformed(&key)), (Some("1"), true, false));
+        }
     }
 }

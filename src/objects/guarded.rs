@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use countersign_api::GROUP;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicResourceScope;
 use serde::{Deserialize, Deserializer};
@@ -20,13 +21,23 @@ pub struct Malformed {
     pub generation: Option<i64>,
     /// What is wrong, for the one who wrote it.
     pub error: String,
+    /// All that came, where it is one of Countersign's own kinds: parts of it may be readable still. Never of other kinds,
+    /// which may hold what nobody is to see.
+    pub body: Option<Value>,
 }
 
 /// An object as it came.
 #[derive(Clone, Debug)]
 pub(super) struct Guarded<K> {
-    pub(super) object: Result<K, String>,
+    pub(super) object: Result<K, Unread>,
     meta: ObjectMeta,
+}
+
+/// Why an object could not be read, and all of it where that may be kept.
+#[derive(Clone, Debug)]
+pub(super) struct Unread {
+    pub(super) error: String,
+    body: Option<Value>,
 }
 
 impl<K: Object> Guarded<K> {
@@ -36,15 +47,20 @@ impl<K: Object> Guarded<K> {
             meta.remove("managedFields");
         }
         let meta = value.get("metadata").map(lenient_meta).unwrap_or_default();
-        // Errors of serde quote values; a Secret's must not reach a log.
-        let object = K::deserialize(value)
-            .map_err(|error| if K::kind(&()) == "Secret" { "is not a Secret".to_owned() } else { error.to_string() });
+        let object = K::deserialize(&value).map_err(|error| Unread {
+            // Errors of serde quote values; a Secret's must not reach a log.
+            error: if K::kind(&()) == "Secret" { "is not a Secret".to_owned() } else { error.to_string() },
+            body: (K::group(&()) == GROUP).then_some(value),
+        });
         Self { object, meta }
     }
 
     pub(super) fn into_result(self) -> Result<K, Malformed> {
         let Self { object, meta } = self;
-        object.map_err(|error| Malformed { key: Key::of(&meta), uid: meta.uid, generation: meta.generation, error })
+        object.map_err(|Unread { error, body }| {
+            let (key, uid, generation) = (Key::of(&meta), meta.uid, meta.generation);
+            Malformed { key, uid, generation, error, body }
+        })
     }
 }
 

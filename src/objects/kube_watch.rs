@@ -61,14 +61,13 @@ fn changes<K: Object>(
                     continue;
                 }
                 Event::InitDone => reset(std::mem::take(&mut listing)),
-                Event::Apply(object) => vec![applied(object)],
-                Event::Delete(object) => vec![deleted(object)],
+                Event::Apply(object) => applied(object),
+                Event::Delete(object) => deleted(object),
             };
             healthy = true;
-            return Some((stream::iter(out), (events, listing, healthy)));
+            return Some((out, (events, listing, healthy)));
         }
     })
-    .flatten()
 }
 
 fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
@@ -83,18 +82,16 @@ fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
     }
 }
 
-pub(super) fn reset<K: Object>(listing: Vec<Guarded<K>>) -> Vec<Change<K>> {
+pub(super) fn reset<K: Object>(listing: Vec<Guarded<K>>) -> Change<K> {
     let mut objects = Vec::with_capacity(listing.len());
     let mut malformed = Vec::new();
     for object in listing {
         match object.into_result() {
             Ok(object) => objects.push(object),
-            Err(error) => malformed.push(Change::Malformed(error)),
+            Err(error) => malformed.push(error),
         }
     }
-    let mut out = vec![Change::Reset(objects)];
-    out.append(&mut malformed);
-    out
+    Change::Reset(objects, malformed)
 }
 
 pub(super) fn applied<K: Object>(object: Guarded<K>) -> Change<K> {
@@ -155,7 +152,10 @@ mod tests {
         let name = |object: &ConfigMap| object.metadata.name.clone().unwrap_or_default();
         changes(stream::iter(events))
             .map(|change| match change {
-                Change::Reset(all) => format!("reset {:?}", all.iter().map(name).collect::<Vec<_>>()),
+                Change::Reset(all, malformed) => {
+                    let malformed: Vec<_> = malformed.iter().map(|object| &object.key).collect();
+                    format!("reset {:?} malformed {malformed:?}", all.iter().map(name).collect::<Vec<_>>())
+                }
                 Change::Apply(object) => format!("apply {}", name(&object)),
                 Change::Delete(gone) => format!("delete {} {}", gone.key, gone.last.is_some()),
                 Change::Malformed(malformed) => format!("malformed {}", malformed.key),
@@ -176,7 +176,7 @@ mod tests {
             Ok(Event::Apply(named("c"))),
             Ok(Event::Delete(broken("a"))),
         ];
-        let expected = ["reset [\"a\"]", "malformed shop/b", "malformed shop/a", "apply c", "delete shop/a false"];
+        let expected = ["reset [\"a\"] malformed [\"shop/b\"]", "malformed shop/a", "apply c", "delete shop/a false"];
         assert_eq!(seen(events).await, expected);
     }
 
@@ -190,7 +190,7 @@ mod tests {
             Ok(Event::InitApply(named("b"))),
             Ok(Event::InitDone),
         ];
-        assert_eq!(seen(events).await, ["reset [\"b\"]"]);
+        assert_eq!(seen(events).await, ["reset [\"b\"] malformed []"]);
     }
 
     #[test]

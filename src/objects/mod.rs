@@ -156,12 +156,12 @@ impl Selection {
 /// One step of a watch. Applied in order, the steps give the store's content.
 #[derive(Clone, Debug)]
 pub enum Change<K> {
-    /// A whole listing: what is not in it is gone. Malformed objects follow as changes of their own.
-    Reset(Vec<K>),
+    /// A whole listing: those that can be read, then those that cannot. What is in neither is gone.
+    Reset(Vec<K>, Vec<Malformed>),
     Apply(K),
     /// The object went, or no longer fits the selection.
     Delete(Deleted<K>),
-    /// The object exists and cannot be read; an older version of it no longer counts.
+    /// The object exists and cannot be read. Whoever takes this in decides what that means for an older version of it.
     Malformed(Malformed),
 }
 

@@ -50,11 +50,14 @@ impl Witnesses {
 
     fn take_in(&mut self, change: &Change<Lease>, now: Timestamp) {
         match change {
-            Change::Reset(leases) => {
+            Change::Reset(leases, malformed) => {
                 let mut gone = std::mem::take(&mut self.replicas);
                 for lease in leases {
                     let known = gone.remove(&Key::of(&lease.metadata));
                     self.saw(lease, known.as_ref(), now);
+                }
+                for (key, replica) in malformed.iter().filter_map(|lease| gone.remove_entry(&lease.key)) {
+                    self.replicas.insert(key, Replica { report: Report::default(), ..replica });
                 }
             }
             Change::Apply(lease) => {
@@ -123,12 +126,6 @@ impl Witnesses {
     pub fn stale(&self, now: Timestamp, timings: &Timings) -> Vec<(Key, Preconditions)> {
         let stale = self.replicas.iter().filter(|(_, replica)| replica.is_older_than(timings.heartbeat_removal, now));
         stale.map(|(key, replica)| (key.clone(), replica.preconditions.clone())).collect()
-    }
-
-    /// When the next live replica counts as gone unless it is heard from.
-    pub fn next_expiry(&self, now: Timestamp, timings: &Timings) -> Option<Timestamp> {
-        let ends = self.live(now, timings).map(|replica| replica.changed_at.saturating_add(timings.heartbeat_expiry));
-        ends.filter_map(Result::ok).min()
     }
 }
 
@@ -209,9 +206,9 @@ mod tests {
         let seen = changes(vec![serials(3), serials(4)]).await;
         let [_, _, Change::Apply(third), Change::Apply(fourth), _] = &seen[..] else { panic!("{seen:?}") };
         let mut witnesses = Witnesses::default();
-        witnesses.observe(&Change::Reset(vec![third.clone()]), at(100));
+        witnesses.observe(&Change::Reset(vec![third.clone()], Vec::new()), at(100));
         assert_eq!(serial(&witnesses, 100), [None], "it lives, and vouches for nothing yet");
-        witnesses.observe(&Change::Reset(vec![third.clone()]), at(200));
+        witnesses.observe(&Change::Reset(vec![third.clone()], Vec::new()), at(200));
         assert_eq!(serial(&witnesses, 200), [None], "a relisting is no renewal");
         assert_eq!(serial(&witnesses, 400), [], "unchanged for five minutes");
         witnesses.observe(&Change::Apply(fourth.clone()), at(410));
@@ -248,7 +245,7 @@ mod tests {
         let mut witnesses = Witnesses::default();
         let key = Key::namespaced("system-replicas", "x");
         let lease = Lease { metadata: layout().meta(&key, Part::Heartbeat), spec: None };
-        witnesses.observe(&Change::Reset(vec![lease, Lease::default()]), at(1));
+        witnesses.observe(&Change::Reset(vec![lease, Lease::default()], Vec::new()), at(1));
         assert_eq!(serial(&witnesses, 1), []);
     }
 }

@@ -59,19 +59,6 @@ impl Metrics {
         values.map(|value| family.get_or_create_owned(&[(label, value)]))
     }
 
-    /// A gauge for each value of one label, in the order given.
-    pub fn gauges<const N: usize>(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        label: &'static str,
-        values: [&'static str; N],
-    ) -> [Gauge; N] {
-        let family = Family::<[(&'static str, &'static str); 1], Gauge>::default();
-        self.register(name, help, family.clone());
-        values.map(|value| family.get_or_create_owned(&[(label, value)]))
-    }
-
     /// All metrics in the `OpenMetrics` text form.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();

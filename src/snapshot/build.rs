@@ -21,7 +21,7 @@ use kube::core::PartialObjectMeta;
 
 use super::read::{self, KeySecret, SystemMap};
 use super::table::{Refused, Row, Table};
-use super::{PrivateKey, Snapshot};
+use super::{PrivateKey, Snapshot, unreadable};
 use crate::objects::Change;
 use crate::objects::layout::Layout;
 
@@ -106,41 +106,72 @@ impl Builder {
         let Self { settings, layout, refused, pending, .. } = self;
         match update {
             Update::Client(change) => {
-                let rows = self.clients.take(change, refused, |object, old| read::client(settings, object, old));
+                let rows = self.clients.take(
+                    change,
+                    refused,
+                    |object, old| read::client(settings, object, old),
+                    unreadable::absent,
+                );
                 let change = |(key, value): Row<_>| Some(directory::Change::Client(key.object_ref().ok()?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::Policy(change) => {
-                let rows = self.policies.take(change, refused, |object, _| read::policy(settings, object));
+                let rows = self.policies.take(
+                    change,
+                    refused,
+                    |object, _| read::policy(settings, object),
+                    |malformed, last| unreadable::policy(settings, malformed, last),
+                );
                 let change = |(key, value): Row<_>| Some(directory::Change::Policy(key.object_ref().ok()?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::Allowance(change) => {
-                let rows = self.allowances.take(change, refused, |object, _| read::allowance(settings, object));
+                let rows = self.allowances.take(
+                    change,
+                    refused,
+                    |object, _| read::allowance(settings, object),
+                    unreadable::as_it_was,
+                );
                 let change = |(key, value): Row<_>| Some(directory::Change::Allowance(name(&key.name)?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::Namespace(change) => {
-                let rows = self.namespaces.take(change, refused, |object, _| read::namespace(object));
+                let rows =
+                    self.namespaces.take(change, refused, |object, _| read::namespace(object), unreadable::as_it_was);
                 let of = |(key, value): Row<_>| {
                     Some(directory::Change::Namespace(NamespaceName::new(&key.name).ok()?, value))
                 };
                 pending.directory.extend(rows.into_iter().filter_map(of));
             }
             Update::SigningKey(change) => {
-                let rows = self.signing_keys.take(change, refused, |object, _| read::signing_key(settings, object));
+                let rows = self.signing_keys.take(
+                    change,
+                    refused,
+                    |object, _| read::signing_key(settings, object),
+                    unreadable::signing_key,
+                );
                 pending.dead_keys |= !rows.is_empty();
                 let change = |(key, value): Row<_>| Some(directory::Change::Ring(name(&key.name)?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::SystemMap(change) => {
-                let rows = self.system_maps.take(change, refused, |map, _| read::system_map(layout, map));
+                let rows = self.system_maps.take(
+                    change,
+                    refused,
+                    |map, _| read::system_map(layout, map),
+                    unreadable::as_it_was,
+                );
                 for row in rows {
                     self.take_system_map(row);
                 }
             }
             Update::KeySecret(change) => {
-                let rows = self.key_secrets.take(change, refused, |secret, _| read::key_secret(layout, secret));
+                let rows = self.key_secrets.take(
+                    change,
+                    refused,
+                    |secret, _| read::key_secret(layout, secret),
+                    unreadable::absent,
+                );
                 pending.secrets |= !rows.is_empty();
             }
             Update::Shard(change) => return self.take_shards(change),
@@ -169,7 +200,7 @@ impl Builder {
 
     fn take_shards(&mut self, change: Change<ConfigMap>) -> Vec<Entry> {
         let known = self.shards.rows();
-        let rows = self.shards.take(change, &mut self.refused, |map, _| read::shard(map));
+        let rows = self.shards.take(change, &mut self.refused, |map, _| read::shard(map), unreadable::as_it_was);
         let mut fresh = Vec::new();
         for (key, shard) in rows {
             let Some(shard) = shard else { continue };

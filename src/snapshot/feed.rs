@@ -223,5 +223,5 @@ impl Update {
 }
 
 fn is_reset<K>(change: &Change<K>) -> bool {
-    matches!(change, Change::Reset(_))
+    matches!(change, Change::Reset(..))
 }

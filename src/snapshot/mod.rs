@@ -9,6 +9,7 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

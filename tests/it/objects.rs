@@ -85,7 +85,10 @@ async fn until_seen(watch: &mut BoxStream<'static, Change<Sized>>, name: &str) -
     let seen = async {
         while !good.contains(name) {
             match watch.next().await.expect("a watch has no end") {
-                Change::Reset(all) => good = all.into_iter().filter_map(|object| object.metadata.name).collect(),
+                Change::Reset(all, unread) => {
+                    good = all.into_iter().filter_map(|object| object.metadata.name).collect();
+                    malformed.extend(unread.into_iter().map(|object| object.key.name.to_string()));
+                }
                 Change::Apply(object) => good.extend(object.metadata.name),
                 Change::Delete(gone) => drop(good.remove(&*gone.key.name)),
                 Change::Malformed(object) => {

@@ -232,7 +232,7 @@ async fn a_keyring_begun_anew_waits_for_a_verifier_that_remembers_the_old_one() 
     bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT), &Preconditions::default()).await.unwrap();
     let bed = Bed { kind: Bed::leader(&bed.objects, &bed.layout, &bed.clock), ..bed };
     let hear = |change| bed.kind.parts.replicas.witnesses().observe(&change, bed.clock.now());
-    assert!(hear(Change::Reset(vec![heartbeat(&bed.layout, 40, "1")])));
+    assert!(hear(Change::Reset(vec![heartbeat(&bed.layout, 40, "1")], Vec::new())));
     bed.settle().await;
     assert_eq!(bed.states().await, [KeyState::Published]);
     assert_eq!(bed.ring().await.serial, 41);

@@ -336,6 +336,7 @@ fn policy() -> Change {
         unmatched: Unmatched::Deny,
         cors_preflight: Cors::Deny,
         token_sources: Vec::new(),
+        unreadable: None,
     };
     let uid = Uid::new("policy-1").unwrap();
     let policy = PolicyObject { object: object.clone(), uid, created_at: at(-100), generation: 1, source };

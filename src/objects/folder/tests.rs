@@ -96,7 +96,7 @@ pub(super) fn value_of(secret: &Secret) -> String {
 pub(super) async fn next<K: Object>(watch: &mut BoxStream<'static, Change<K>>) -> String {
     let change = tokio::time::timeout(Duration::from_secs(10), watch.next()).await.unwrap().unwrap();
     match change {
-        Change::Reset(all) => {
+        Change::Reset(all, _) => {
             format!("reset {:?}", all.iter().map(|object| Key::of(object.meta())).collect::<Vec<_>>())
         }
         Change::Apply(object) => format!("apply {}", Key::of(object.meta())),

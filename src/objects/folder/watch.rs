@@ -35,12 +35,12 @@ pub(super) fn watch<K: Object>(inner: Arc<Inner>, selection: Selection) -> BoxSt
         loop {
             let Some(notices) = watch.notices.as_mut() else {
                 let listing = watch.list();
-                return Some((stream::iter(reset(listing)), watch));
+                return Some((reset(listing), watch));
             };
             match notices.recv().await {
                 Ok(notice) => {
                     if let Some(change) = watch.change(&notice) {
-                        return Some((stream::iter(vec![change]), watch));
+                        return Some((change, watch));
                     }
                 }
                 Err(RecvError::Lagged(_)) => watch.notices = None,
@@ -48,7 +48,6 @@ pub(super) fn watch<K: Object>(inner: Arc<Inner>, selection: Selection) -> BoxSt
             }
         }
     })
-    .flatten()
     .boxed()
 }
 

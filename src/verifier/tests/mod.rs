@@ -188,5 +188,6 @@ fn policy(object: &ObjectRef) -> Source {
         unmatched: Unmatched::Deny,
         cors_preflight: Cors::Allow,
         token_sources: vec![],
+        unreadable: None,
     }
 }

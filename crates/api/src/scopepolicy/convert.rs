@@ -29,7 +29,7 @@ impl TryFrom<&ScopePolicy> for PolicyObject {
 }
 
 /// Reads the spec, each element by itself.
-fn source(spec: &ScopePolicySpec) -> Source {
+pub(super) fn source(spec: &ScopePolicySpec) -> Source {
     let broken = whole_policy(spec);
     let (unmatched, unmatched_problem) = unmatched(&spec.unmatched);
     let (cors_preflight, cors_problem) = cors_preflight(&spec.cors_preflight);
@@ -55,6 +55,7 @@ fn source(spec: &ScopePolicySpec) -> Source {
         unmatched: if broken.is_some() { core::Unmatched::Deny } else { unmatched },
         cors_preflight: if broken.is_some() { core::Cors::Deny } else { cors_preflight },
         token_sources: each("spec.tokenSources", &spec.token_sources, token_source),
+        unreadable: None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod convert;
 mod convert_rules;
 mod rules;
+mod stand_in;
 mod status;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use rules::*;
+pub use stand_in::stand_in;
 pub use status::*;
 
 use crate::choice::choice;

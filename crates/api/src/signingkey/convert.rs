@@ -8,6 +8,7 @@ use countersign_core::names::KeyId;
 use countersign_core::policy::Problem;
 use countersign_core::token;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{Algorithm, KeySourceType, KeyState, KeyStatus, SigningKey, SigningKeyStatus};
 use crate::metadata::{self, MetadataError};
@@ -66,6 +67,12 @@ impl TryFrom<&SigningKey> for Ring {
     }
 }
 
+/// The keys that an object which cannot be read as a SigningKey declares dead: each id that can be read counts.
+pub fn revoked_in(body: &Value) -> Vec<KeyId> {
+    let ids = body.pointer("/spec/revokedKeyIds").and_then(Value::as_array);
+    ids.into_iter().flatten().filter_map(Value::as_str).filter_map(|id| id.parse().ok()).collect()
+}
+
 /// Each key id that can be read counts, whatever else is wrong.
 fn revoked(key: &SigningKey, problems: &mut Problems) -> Vec<KeyId> {
     let ids = key.spec.revoked_key_ids.iter().enumerate();
@@ -119,7 +126,7 @@ impl From<&StatusReport> for SigningKeyStatus {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::testing::object;

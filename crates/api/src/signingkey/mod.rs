@@ -13,7 +13,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use convert::Ring;
+pub use convert::{Ring, revoked_in};
 
 use crate::choice::choice;
 use crate::duration::Duration;

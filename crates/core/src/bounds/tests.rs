@@ -1,3 +1,5 @@
+//! What a namespace may claim by itself, by an allowance, and never.
+
 use super::*;
 
 const DOMAIN: &str = "cluster.local";

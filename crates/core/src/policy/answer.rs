@@ -117,6 +117,8 @@ pub enum Reason {
     NoPolicyNamed,
     /// The policy named does not exist.
     NoSuchPolicy,
+    /// A policy that has a say here cannot be read: what it forbids is not known.
+    PolicyUnreadable,
     /// The host or path is not one the policy holds.
     NotOfPolicy,
     /// No rule's path matches.
@@ -277,6 +279,7 @@ closed_names!(Reason {
     NoCredential => "NoCredential",
     NoPolicyNamed => "NoPolicyNamed",
     NoSuchPolicy => "NoSuchPolicy",
+    PolicyUnreadable => "PolicyUnreadable",
     NotOfPolicy => "NotOfPolicy",
     NoRule => "NoRule",
     NoRuleForMethod => "NoRuleForMethod",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{
     Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, Target, TokenSource, Unmatched,
+    Unreadable,
 };
 use crate::names::ObjectRef;
 use crate::scope::ScopeSet;
@@ -19,6 +20,8 @@ pub struct Compiled {
     pub(super) cors_preflight: Cors,
     /// Whether tokens are read from the `Authorization` header, the one source there is so far.
     pub(super) reads_header: bool,
+    /// Whether it stands in for an object that could not be read.
+    pub(super) unreadable: Option<Unreadable>,
     pub(super) rules: Vec<Rule>,
     problems: Vec<Problem>,
 }
@@ -96,6 +99,7 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
         unmatched: source.unmatched,
         cors_preflight: source.cors_preflight,
         reads_header,
+        unreadable: source.unreadable,
         rules,
         problems,
     }

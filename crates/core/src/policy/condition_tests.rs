@@ -1,3 +1,5 @@
+//! Conditions: what compiles, what holds, and what breaks.
+
 use serde_json::json;
 
 use super::*;

@@ -34,6 +34,6 @@ pub use pattern::{Pattern, PatternError};
 pub use set::{Accepted, PolicySet};
 pub use source::{
     Allow, Cors, Effect, Grant, Grantee, Match, Mode, NamespaceChoice, Problem, Protection, Route, RuleSource,
-    ScopeDef, Selector, Source, Target, TokenSource, Unmatched,
+    ScopeDef, Selector, Source, Target, TokenSource, Unmatched, Unreadable,
 };
 pub use verdict::decide;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::compile::{Compiled, Rule, RuleMatch};
 use super::routes::Trie;
-use super::{Cors, HostPattern, Methods, Mode, Pattern, Problem, Unmatched};
+use super::{Cors, HostPattern, Methods, Mode, Pattern, Problem, Unmatched, Unreadable};
 use crate::names::{Audience, ObjectRef};
 use crate::request::Host;
 
@@ -28,6 +28,9 @@ pub struct Accepted {
 /// The policies one selector means.
 #[derive(Debug, Default)]
 pub struct PolicySet {
+    /// Nothing can be judged, whatever the host: all that decides could not be read, or some of it so little that it might
+    /// have forbidden anything.
+    pub(super) unreadable: bool,
     members: Vec<Member>,
     hosts: HashMap<HostKey, Vec<(Option<u16>, Claimed)>>,
 }
@@ -54,6 +57,8 @@ pub(super) struct Group {
     pub(super) unmatched: Unmatched,
     pub(super) cors_preflight: Cors,
     pub(super) reads_header: bool,
+    /// One of its policies could not be read: nobody knows what it forbids here.
+    pub(super) unreadable: bool,
 }
 
 /// One match of one rule, where its pattern ends.
@@ -101,6 +106,9 @@ impl PolicySet {
                 claims.entry((host.below, Arc::clone(&host.name))).or_default().push(claim);
             }
         }
+        let mut known = set.members.iter().map(|member| member.policy.unreadable);
+        set.unreadable = known.clone().any(|unreadable| unreadable == Some(Unreadable::Everything))
+            || (!set.members.is_empty() && known.all(|unreadable| unreadable.is_some()));
         let mut groups = HashMap::new();
         for key in claims.keys() {
             let all = covering(&claims, key);
@@ -153,6 +161,7 @@ impl PolicySet {
             unmatched: policies().map(|policy| policy.unmatched).max().unwrap_or_default(),
             cors_preflight: policies().map(|policy| policy.cors_preflight).max().unwrap_or_default(),
             reads_header: policies().all(|policy| policy.reads_header),
+            unreadable: policies().any(|policy| policy.unreadable.is_some()),
         }
     }
 

@@ -104,6 +104,17 @@ pub struct Source {
     pub cors_preflight: Cors,
     /// Where tokens are looked for; an empty list is `[Header]`.
     pub token_sources: Vec<Result<TokenSource, Problem>>,
+    /// Set on what stands in for an object that could not be read as a whole: nothing passes where it has a say.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// How much is known of an object that could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// What it protects, not what it demands there: nothing passes under its hosts and paths.
+    Rules,
+    /// Not even what it protects: nothing passes wherever its policy is among those that decide.
+    Everything,
 }
 
 /// An object a policy attaches to.

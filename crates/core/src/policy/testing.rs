@@ -33,6 +33,7 @@ pub(super) fn policy(name: &'static str) -> Policy {
         unmatched: Unmatched::Deny,
         cors_preflight: Cors::Deny,
         token_sources: vec![],
+        unreadable: None,
     };
     Policy { name, source, accepted: Accepted { audience: Some(audience), hosts: vec![] } }
 }

@@ -1,7 +1,8 @@
 //! The answer to one request.
 //!
 //! Flows in: the policies a proxy named, a canonical request, and a way to have a token checked. Flows out: a [`Verdict`],
-//! always in this order: what can be read in two ways 400; a missing or bad token 401, unless the rule is Public; then 403.
+//! always in this order: what can be read in two ways 400; where a policy that has a say cannot be read 503; a missing or
+//! bad token 401, unless the rule is Public; then 403.
 //!
 //! ```text
 //! host, path ─► group ─► preflight? ─► most specific pattern ─► rule for the method ─► token ─► audience ─► scopes ─► when
@@ -25,6 +26,9 @@ where
     F: FnOnce(&str) -> Result<Arc<AccessToken>, TokenRefusal>,
 {
     let group = set.group_at(&request.host, &request.path);
+    if set.unreadable || group.is_some_and(|group| group.unreadable) {
+        return Verdict::refused(Refusal::unavailable(Reason::PolicyUnreadable), None);
+    }
     let mut judge = Judge { set, group, request, caller: Caller::Unasked(authenticate) };
     let Some(group) = group else {
         return Verdict::refused(judge.refuse(Reason::NotOfPolicy), None);

@@ -1,3 +1,5 @@
+//! Verdicts: the order of answers, what opens a rule, and what takes no part.
+
 use super::super::testing::*;
 use super::super::*;
 
@@ -41,6 +43,33 @@ fn answers_come_in_the_order_the_interface_gives() {
         ("GET /orders/7 as keyless", "503 NoKeys"),
     ] {
         assert_eq!(answer(&set, call), expected, "{call}");
+    }
+}
+
+/// What stands in for a policy of this name that cannot be read.
+fn stand_in(known: Unreadable) -> Policy {
+    policy("lost").edit(|source| source.unreadable = Some(known))
+}
+
+#[test]
+fn nothing_passes_where_a_policy_that_cannot_be_read_has_a_say() {
+    let unreadable = "503 PolicyUnreadable";
+    let alone = set(&[stand_in(Unreadable::Rules).host("lost.shop", "/")]);
+    let beside = set(&[orders(), stand_in(Unreadable::Rules).host("lost.shop", "/")]);
+    let within = set(&[orders(), stand_in(Unreadable::Rules).host(HOST, "/orders")]);
+    let anywhere = set(&[orders(), stand_in(Unreadable::Everything).host("lost.shop", "/")]);
+    for (set, call, expected) in [
+        (&alone, "GET //lost.shop/x as orders:read", unreadable),
+        (&alone, "GET /elsewhere as orders:read", unreadable),
+        (&beside, "GET //lost.shop/x", unreadable),
+        (&beside, "GET /health", "200 Public nobody"),
+        (&within, "GET /orders/7 as orders:admin", unreadable),
+        (&within, "GET /health", "200 Public nobody"),
+        (&within, "GET /orders//7", "400 PathSegment invalid_request"),
+        (&anywhere, "GET /health", unreadable),
+        (&anywhere, "GET //elsewhere.shop/x", unreadable),
+    ] {
+        assert_eq!(answer(set, call), expected, "{call}");
     }
 }
 

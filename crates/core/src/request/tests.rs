@@ -1,3 +1,5 @@
+//! How a request is read: one reading, or none.
+
 use super::*;
 
 const ORDERS: RequestParts<'static> =

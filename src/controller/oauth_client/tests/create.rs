@@ -266,6 +266,7 @@ async fn a_malformed_client_is_left_as_it_is() {
         uid: None,
         generation: None,
         error: "spec.access: expected a list".to_owned(),
+        body: None,
     };
     let offered = bench.process.kind.world().see(Seen::Client(Box::new(Change::Malformed(malformed))), at(0));
     assert!(offered.is_empty());

@@ -366,7 +366,7 @@ impl Process {
 
 fn each<K: crate::objects::Object>(change: Change<K>) -> impl Iterator<Item = (Key, Option<K>)> {
     let (there, gone) = match change {
-        Change::Reset(objects) => (objects, None),
+        Change::Reset(objects, _) => (objects, None),
         Change::Apply(object) => (vec![object], None),
         Change::Delete(gone) => (Vec::new(), Some(gone.key)),
         Change::Malformed(malformed) => (Vec::new(), Some(malformed.key)),

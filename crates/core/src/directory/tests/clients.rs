@@ -1,3 +1,5 @@
+//! Clients in the Directory: their ids, their Secrets, their grants.
+
 use std::sync::Arc;
 
 use super::fixtures::{

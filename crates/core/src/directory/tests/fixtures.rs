@@ -65,6 +65,7 @@ pub(crate) fn policy(text: &str, created: i64, change: impl FnOnce(&mut Source))
         unmatched: Unmatched::Deny,
         cors_preflight: Cors::Deny,
         token_sources: Vec::new(),
+        unreadable: None,
     };
     change(&mut source);
     let policy =

@@ -1,3 +1,5 @@
+//! Policies in the Directory: what they claim, what they hold, and what of them is in force.
+
 use std::sync::Arc;
 
 use super::fixtures::{
@@ -7,7 +9,7 @@ use crate::bounds::{Labels, NAME_LABEL};
 use crate::directory::{Change, Conflicts, Directory, NamespaceObject, RingObject, reason};
 use crate::names::{KeyId, Namespace, ObjectName, ScopeName};
 use crate::policy::{
-    Effect, Match, Methods, Mode, Pattern, Problem, Protection, RuleSource, ScopeDef, Selector, Source,
+    Effect, Match, Methods, Mode, Pattern, Problem, Protection, RuleSource, ScopeDef, Selector, Source, Unreadable,
 };
 
 /// Lets the namespace claim an audience and a host that another may claim too.
@@ -44,6 +46,21 @@ fn a_service_claims_all_its_dns_spellings() {
     }
     assert_eq!(owner(&directory, "orders.web", "/"), None);
     assert_eq!(problems(&directory, "shop/orders"), []);
+}
+
+#[test]
+fn what_stands_in_for_an_unreadable_policy_holds_what_it_is_known_to_claim() {
+    let stand_in = |text, created| {
+        policy(text, created, |source| {
+            source.audience = Ok(audience("https://api.example.com"));
+            source.routes = vec![Ok(route("api.example.com", "/orders"))];
+            source.unreadable = Some(Unreadable::Rules);
+        })
+    };
+    let both = shared("shop").into_iter().chain(shared("web"));
+    let directory = directory(both.chain([stand_in("shop/lost", 1), claims_shared("web/orders", 2)]));
+    assert_eq!(owner(&directory, "api.example.com", "/orders/7").as_deref(), Some("shop"));
+    assert!(problems(&directory, "web/orders").iter().all(|(_, reason)| *reason == reason::CONFLICT));
 }
 
 #[test]

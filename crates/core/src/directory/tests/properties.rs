@@ -1,3 +1,5 @@
+//! Whatever the order of changes, the same Directory comes of them.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
