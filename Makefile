@@ -42,6 +42,13 @@ unit: tools ## unit and property tests
 it: tools ## integration tests: real API server, Envoy and outside clients; T=<filter> for some of them
 	$(TOOLS)/cargo-nextest nextest run --test it --locked $(T)
 
+.PHONY: bench
+bench: tools ## measure beside floors, about 15 minutes; ARGS="--only check" for a part, --help for more
+	@for tool in wrk h2load; do command -v $$tool >/dev/null || { echo "bench: $$tool is missing (Debian: wrk, nghttp2-client)"; exit 1; }; done
+	$(CARGO) build --release --locked --bin countersign
+	$(CARGO) build --release --locked --package countersign-benches
+	target/release/servers $(or $(ARGS),--write)
+
 .PHONY: fmt
 fmt: ## format the source
 	$(CARGO) fmt --all

@@ -81,11 +81,11 @@ fn verifier_name(index: usize) -> String {
     format!("verifier-{index}")
 }
 
-fn socket(address: SocketAddr) -> Value {
+pub fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
-fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
+pub fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
     let protocol = if http2 { json!({"http2_protocol_options": {}}) } else { json!({"http_protocol_options": {}}) };
     json!({
         "name": name,

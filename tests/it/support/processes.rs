@@ -1,19 +1,21 @@
 //! Real programs under test: started with flags, their output kept, waited for, signalled, and never left behind.
 
 use super::http::Request;
-use super::{await_condition, scratch};
+use super::{await_condition, root, scratch};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a program may take to be ready. Debug builds on two busy cores are slow; nothing waits this long when all is well.
 const START: Duration = Duration::from_secs(20);
 
 /// A running program. Dropping it kills it, and prints its output when the test is failing.
 pub struct Process {
+    /// When it was started.
+    pub begun: Instant,
     child: Child,
     name: String,
     log: PathBuf,
@@ -30,6 +32,7 @@ impl Process {
         let log = folder.join("log");
         let output = File::create(&log).expect("make a log file");
         let errors = output.try_clone().expect("share the log file");
+        let begun = Instant::now();
         let child = command
             .stdin(Stdio::null())
             .stdout(output)
@@ -37,7 +40,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("start {name}: {error}"));
         scratch::kill_at_end(child.id());
-        Self { child, name: name.to_owned(), log, _folder: folder }
+        Self { begun, child, name: name.to_owned(), log, _folder: folder }
     }
 
     pub fn id(&self) -> u32 {
@@ -108,9 +111,10 @@ impl Drop for Process {
     }
 }
 
-/// The binary under test.
+/// The binary under test: the one built with the tests, or the release build where this is a part of the benches.
 pub fn countersign() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_countersign"))
+    let release = || root().join("target/release/countersign");
+    Command::new(option_env!("CARGO_BIN_EXE_countersign").map_or_else(release, PathBuf::from))
 }
 
 /// Runs a subcommand to its end.
