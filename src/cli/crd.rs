@@ -14,8 +14,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 /// Install or update them with `countersign crd | kubectl apply --server-side -f -`.
 #[derive(Args, Debug)]
 pub(super) struct Crd {
-    /// Write a file a kind into this folder instead of printing.
-    #[arg(long, value_name = "DIR")]
+    /// Write a file a kind into this folder, which must be there; by default all are printed
+    #[arg(long, env = "COUNTERSIGN_CRD_OUTPUT", value_name = "DIR")]
     output: Option<PathBuf>,
 }
 

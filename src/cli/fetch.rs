@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -45,15 +46,18 @@ impl Answer {
     }
 }
 
+/// The authorities of a PEM text; one at least.
+pub(crate) fn authorities(text: &[u8]) -> Result<RootCertStore> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(certificates.context("it is not PEM")?);
+    ensure!(usable > 0, "it holds no certificate (PEM, -----BEGIN CERTIFICATE-----) of an authority");
+    Ok(roots)
+}
+
 impl Fetch {
-    /// Trusts the authorities of the PEM text for https; without any only http works.
-    pub(crate) fn new(authorities: &[u8]) -> Result<Self> {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(authorities) {
-            roots
-                .add(certificate.context("an authority is not a PEM certificate")?)
-                .context("not a usable authority")?;
-        }
+    /// Trusts these authorities for https, and no others; an empty store leaves http alone.
+    pub(crate) fn new(roots: RootCertStore) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

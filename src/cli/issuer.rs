@@ -12,7 +12,12 @@ use super::roles::{Roles, Site};
 use crate::snapshot::Role;
 
 /// Serve /oauth2/*: issue, introspect and revoke access tokens
+///
+/// Any number may run:
+///
+///   countersign issuer --issuer-url https://auth.example.com --tls-cert tls.crt --tls-key tls.key
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Issuer {
     #[command(flatten)]
     installation: Installation,

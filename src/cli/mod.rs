@@ -12,6 +12,7 @@ mod process;
 mod roles;
 mod standalone;
 mod token;
+mod usage;
 mod verifier;
 
 use std::io::Write as _;
@@ -19,6 +20,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::usage::Usage;
 
 /// Every call between services carries a token that is checked in microseconds
 ///
@@ -41,7 +44,10 @@ enum Command {
     Token(token::Token),
     Crd(crd::Crd),
     /// Print a completion script for a shell
+    ///
+    /// For bash, in this shell: `source <(countersign completion bash)`.
     Completion {
+        /// The shell to print it for
         shell: clap_complete::Shell,
     },
 }
@@ -54,7 +60,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing is left to do where standard error is closed too.
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
-            ExitCode::FAILURE
+            if !error.is::<Usage>() {
+                return ExitCode::FAILURE;
+            }
+            drop(writeln!(std::io::stderr(), "\nFor more information, try '--help'."));
+            ExitCode::from(2)
         }
     }
 }
@@ -89,10 +99,52 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Arg;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         CommandLine::command().debug_assert();
+    }
+
+    /// What is missing in the help about a flag.
+    fn lacks(flag: &Arg) -> Option<&'static str> {
+        let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
+        let twin = flag.get_env().and_then(|name| name.to_str());
+        let takes_value = flag.get_action().takes_values();
+        let told = !flag.get_default_values().is_empty() || flag.is_required_set() || help.contains("default");
+        if help.is_empty() {
+            Some("what it does")
+        } else if !twin.is_some_and(|name| name.starts_with("COUNTERSIGN_")) {
+            Some("its variable")
+        } else if takes_value && !told {
+            Some("its default")
+        } else {
+            let raw = flag.get_id().as_str().to_uppercase();
+            let names = flag.get_value_names().unwrap_or_default();
+            (takes_value && names.iter().any(|name| **name == *raw && raw.contains('_'))).then_some("what its value is")
+        }
+    }
+
+    #[test]
+    fn each_flag_says_what_it_does_its_default_and_its_variable() {
+        let mut missing = Vec::new();
+        for command in CommandLine::command().get_subcommands() {
+            let flags = command.get_arguments().filter(|arg| !arg.is_positional());
+            for flag in flags.filter(|flag| !flag.get_id().as_str().starts_with("test_clock")) {
+                let lack = lacks(flag).map(|what| format!("{} --{}: {what}", command.get_name(), flag.get_id()));
+                missing.extend(lack);
+            }
+        }
+        assert!(missing.is_empty(), "{missing:#?}");
+    }
+
+    #[test]
+    fn each_command_shows_an_example() {
+        for command in CommandLine::command().get_subcommands() {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.matches("countersign ").count() > help.matches("Usage: countersign ").count(), "{help}");
+        }
     }
 }

@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use countersign_core::names::{IssuerName, Namespace};
 use countersign_core::timings::Timings;
 
+use super::usage::{Usage, require};
 use crate::objects::{KubeStore, Objects, Options};
 use crate::runtime::clock::Clock;
 
@@ -27,7 +28,8 @@ pub(crate) struct Installation {
     /// Domain under which the cluster's Services are found
     #[arg(long, env = "COUNTERSIGN_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) cluster_domain: String,
-    /// Audience that no policy may claim, such as one the API server accepts; may be given several times
+    /// Audience that no policy may claim, such as one the API server accepts (https://kubernetes.default.svc); may be given
+    /// several times; by default only the issuer's own URLs and the API server's names
     #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
     pub(crate) reserved_audience: Vec<countersign_core::names::Audience>,
     #[command(flatten)]
@@ -37,7 +39,8 @@ pub(crate) struct Installation {
 /// The issuer's own URL, wherever it must be known.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct IssuerUrl {
-    /// The issuer's URL as clients see it: the `iss` of every token. It never comes from a request
+    /// The issuer's URL as clients see it, such as https://auth.example.com: the `iss` of every token. It never comes from a
+    /// request
     #[arg(long, env = "COUNTERSIGN_ISSUER_URL", value_name = "URL", value_parser = issuer_url)]
     pub(crate) issuer_url: String,
 }
@@ -45,7 +48,7 @@ pub(crate) struct IssuerUrl {
 /// How to reach the API server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Connection {
-    /// Kubeconfig file; without it the pod's service account is used, else the usual kubeconfig
+    /// Kubeconfig file; by default the pod's service account, else what kubectl would use
     #[arg(long, env = "COUNTERSIGN_KUBECONFIG", value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
@@ -63,7 +66,7 @@ impl Connection {
 /// Who this replica is.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Replica {
-    /// Name of this replica, different for each; in a pod its own name
+    /// Name of this replica, different for each; by default this host's name, which in a pod is the pod's
     #[arg(long, env = "COUNTERSIGN_REPLICA_NAME", value_name = "NAME")]
     pub(crate) replica_name: Option<String>,
 }
@@ -83,10 +86,10 @@ impl Replica {
 /// The certificate a server shows.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Tls {
-    /// Certificate chain, PEM; read again when it changes
+    /// Certificate chain, PEM; read again when it changes. No default: without it --plaintext must be given
     #[arg(long = "tls-cert", env = "COUNTERSIGN_TLS_CERT", value_name = "FILE", requires = "key")]
     certificate: Option<PathBuf>,
-    /// Private key of the certificate, PEM
+    /// Private key of the certificate, PEM; no default
     #[arg(long = "tls-key", env = "COUNTERSIGN_TLS_KEY", value_name = "FILE", requires = "certificate")]
     key: Option<PathBuf>,
     /// Serve without TLS; only behind something that adds it
@@ -106,9 +109,9 @@ impl Tls {
         match (&self.certificate, &self.key, self.plaintext) {
             (Some(cert), Some(key), false) => Ok(Some((cert.clone(), key.clone()))),
             (None, None, true) => Ok(None),
-            _ => {
-                bail!("no certificate: give --tls-cert and --tls-key, or --plaintext where something in front adds TLS")
-            }
+            _ => Err(Usage::error(
+                "no certificate: give --tls-cert and --tls-key, or --plaintext where something in front adds TLS",
+            )),
         }
     }
 }
@@ -123,46 +126,46 @@ pub(crate) struct Admin {
 
 /// The constants of the protocols. Durations are written like `90s`, `15m` or `1h30m`.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Timings")]
+#[command(next_help_heading = "Timings (durations such as 90s, 15m, 1h30m)")]
 pub(crate) struct TimingFlags {
     /// Longest life of an access token
-    #[arg(long, env = "COUNTERSIGN_MAX_ACCESS_TOKEN_LIFETIME", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_MAX_ACCESS_TOKEN_LIFETIME", default_value = "1h", value_name = "DURATION", value_parser = duration)]
     max_access_token_lifetime: Duration,
     /// Life of an access token whose client names none
-    #[arg(long, env = "COUNTERSIGN_DEFAULT_ACCESS_TOKEN_LIFETIME", default_value = "15m", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_DEFAULT_ACCESS_TOKEN_LIFETIME", default_value = "15m", value_name = "DURATION", value_parser = duration)]
     default_access_token_lifetime: Duration,
     /// Leeway when the times of a token are checked
-    #[arg(long, env = "COUNTERSIGN_LEEWAY", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_LEEWAY", default_value = "60s", value_name = "DURATION", value_parser = duration)]
     leeway: Duration,
     /// Bound on the difference between two clocks; at most the leeway
-    #[arg(long, env = "COUNTERSIGN_CLOCK_SKEW", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_CLOCK_SKEW", default_value = "60s", value_name = "DURATION", value_parser = duration)]
     clock_skew: Duration,
     /// `max-age` of the JWKS answer
-    #[arg(long, env = "COUNTERSIGN_JWKS_MAX_AGE", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_JWKS_MAX_AGE", default_value = "5m", value_name = "DURATION", value_parser = duration)]
     jwks_max_age: Duration,
     /// Bound on the time from a write to every ready replica serving it
-    #[arg(long, env = "COUNTERSIGN_PROPAGATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_PROPAGATION", default_value = "30s", value_name = "DURATION", value_parser = duration)]
     propagation: Duration,
     /// Longest time an issuer signs without contact to the API server
-    #[arg(long, env = "COUNTERSIGN_OFFLINE_GRACE", default_value = "12h", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_OFFLINE_GRACE", default_value = "12h", value_name = "DURATION", value_parser = duration)]
     offline_grace: Duration,
     /// How often a replica renews its heartbeat
-    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_PERIOD", default_value = "30s", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_PERIOD", default_value = "30s", value_name = "DURATION", value_parser = duration)]
     heartbeat_period: Duration,
     /// How long after its last change a heartbeat counts as live
-    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_EXPIRY", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_EXPIRY", default_value = "5m", value_name = "DURATION", value_parser = duration)]
     heartbeat_expiry: Duration,
     /// How long a heartbeat must be stale before it is deleted
-    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_REMOVAL", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_HEARTBEAT_REMOVAL", default_value = "1h", value_name = "DURATION", value_parser = duration)]
     heartbeat_removal: Duration,
     /// How long nobody may have used an older secret before it ends (`WhenUnused`)
-    #[arg(long, env = "COUNTERSIGN_UNUSED_FOR", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_UNUSED_FOR", default_value = "1h", value_name = "DURATION", value_parser = duration)]
     unused_for: Duration,
     /// How often issuers report the use of older secrets, at most
-    #[arg(long, env = "COUNTERSIGN_USAGE_REPORT_PERIOD", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_USAGE_REPORT_PERIOD", default_value = "5m", value_name = "DURATION", value_parser = duration)]
     usage_report_period: Duration,
     /// How far ahead `rejectIssuedBefore` may lie
-    #[arg(long, env = "COUNTERSIGN_REJECT_AHEAD", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "COUNTERSIGN_REJECT_AHEAD", default_value = "1h", value_name = "DURATION", value_parser = duration)]
     reject_ahead: Duration,
 }
 
@@ -184,12 +187,12 @@ impl TimingFlags {
             usage_report_period,
             reject_ahead,
         } = self.clone();
-        ensure!(clock_skew <= leeway, "--clock-skew must not be larger than --leeway");
-        ensure!(heartbeat_period < heartbeat_expiry, "--heartbeat-period must be shorter than --heartbeat-expiry");
-        ensure!(
+        require(clock_skew <= leeway, "--clock-skew must not be larger than --leeway")?;
+        require(heartbeat_period < heartbeat_expiry, "--heartbeat-period must be shorter than --heartbeat-expiry")?;
+        require(
             default_access_token_lifetime <= max_access_token_lifetime,
-            "--default-access-token-lifetime must not be longer than --max-access-token-lifetime"
-        );
+            "--default-access-token-lifetime must not be longer than --max-access-token-lifetime",
+        )?;
         Ok(Timings {
             max_access_token_lifetime,
             default_access_token_lifetime,
@@ -217,11 +220,23 @@ pub(crate) fn duration(text: &str) -> Result<Duration> {
 /// Reads an issuer URL: https (http for what never leaves the machine or the mesh), no query, no fragment, no trailing slash
 /// (RFC 8414 section 2).
 pub(crate) fn issuer_url(text: &str) -> Result<String> {
-    let uri: http::Uri = text.parse().context("not a URL")?;
-    ensure!(matches!(uri.scheme_str(), Some("https" | "http")), "must begin with https://");
+    let uri = http_url(text)?;
     ensure!(uri.query().is_none() && !text.contains('#'), "must have neither query nor fragment");
     ensure!(!text.ends_with('/'), "must not end with a slash: clients compare it byte by byte");
     Ok(text.to_owned())
+}
+
+/// Reads where a token endpoint is.
+pub(crate) fn endpoint_url(text: &str) -> Result<String> {
+    http_url(text)?;
+    ensure!(!text.contains('#'), "must have no fragment");
+    Ok(text.to_owned())
+}
+
+fn http_url(text: &str) -> Result<http::Uri> {
+    let uri: http::Uri = text.parse().context("not a URL")?;
+    ensure!(matches!(uri.scheme_str(), Some("https" | "http")), "must begin with https:// (or http://)");
+    Ok(uri)
 }
 
 #[cfg(test)]

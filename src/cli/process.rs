@@ -8,13 +8,14 @@ use clap::{Args, ValueEnum};
 use prometheus_client::metrics::counter::Counter;
 
 use super::options::Tls;
+use super::usage::Usage;
 use crate::runtime::admin::{self, Admin};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::{Condition, Readiness};
 use crate::runtime::serve::{Limits, Port};
 use crate::runtime::supervisor::{Grace, Supervisor};
-use crate::runtime::telemetry::{self, LogFormat};
+use crate::runtime::telemetry::{self, LogFormat, TelemetryError};
 use crate::runtime::tls::{PairFiles, ServerCertificate};
 
 /// How this process logs and tells the time.
@@ -24,10 +25,10 @@ pub(crate) struct ProcessFlags {
     #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info", value_name = "FILTER", help_heading = "Logs")]
     log: String,
     /// `auto` is text on a terminal and JSON elsewhere
-    #[arg(long, env = "COUNTERSIGN_LOG_FORMAT", value_enum, default_value_t = Format::Auto, help_heading = "Logs")]
+    #[arg(long, env = "COUNTERSIGN_LOG_FORMAT", value_enum, default_value_t = Format::Auto, value_name = "FORMAT", help_heading = "Logs")]
     log_format: Format,
     /// Time between readiness going off and connections being closed, for load balancers to notice
-    #[arg(long, env = "COUNTERSIGN_SHUTDOWN_DELAY", default_value = "3s", value_parser = super::options::duration)]
+    #[arg(long, env = "COUNTERSIGN_SHUTDOWN_DELAY", default_value = "3s", value_name = "DURATION", value_parser = super::options::duration)]
     shutdown_delay: std::time::Duration,
     /// Test builds: how far the clock is off, such as -5m
     #[cfg(feature = "test-clock")]
@@ -83,7 +84,10 @@ impl Process {
             Format::Text => LogFormat::Text,
             Format::Json => LogFormat::Json,
         };
-        telemetry::init(&flags.log, format)?;
+        telemetry::init(&flags.log, format).map_err(|error| match error {
+            TelemetryError::Filter { .. } => Usage::of("--log", &error.into()),
+            TelemetryError::Install(_) => error.into(),
+        })?;
         let grace = Grace { endpoint_removal: flags.shutdown_delay, ..Grace::default() };
         Ok(Self { grace, ..Self::quiet(flags.clock()) })
     }

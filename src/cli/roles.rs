@@ -18,8 +18,10 @@ use countersign_core::timings::Timings;
 use futures::FutureExt as _;
 use tokio::sync::watch;
 
+use super::fetch::authorities;
 use super::options::{Installation, Tls};
 use super::process::Process;
+use super::usage::Usage;
 use crate::controller::oauth_client::Connection;
 use crate::controller::{self, Gate};
 use crate::http::body::BodyLimits;
@@ -55,7 +57,7 @@ impl Site {
     /// Puts the flags together, refusing what contradicts itself.
     pub(crate) fn new(flags: &Installation, issuer_url: &str, timings: Timings, conflicts: Conflicts) -> Result<Self> {
         let layout = Layout::new(flags.issuer_name.clone(), &flags.system_namespace)
-            .context("--system-namespace is too long")?;
+            .map_err(|error| Usage::of("--system-namespace is too long", &error.into()))?;
         let audiences = flags.reserved_audience.iter().map(ToString::to_string);
         let settings = directory::Settings {
             issuer_name: flags.issuer_name.clone(),
@@ -97,15 +99,13 @@ impl<'a> Roles<'a> {
     }
 
     /// Reconciles while this process leads.
-    pub(crate) fn controller(&mut self, authorities: Option<&Path>, lease: LeaseTimings) -> Result<()> {
+    pub(crate) fn controller(&mut self, ca: Option<String>, lease: LeaseTimings) -> Result<()> {
         let issuer = &self.site.settings.issuer_url;
-        let ca = authorities
-            .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
         let connection = Connection {
             issuer: issuer.clone(),
             token_endpoint: format!("{issuer}/oauth2/token"),
             jwks_uri: format!("{issuer}/oauth2/jwks"),
-            ca: ca.transpose()?,
+            ca,
         };
         let (clock, shutdown) = (self.process.clock.clone(), self.process.supervisor.shutdown());
         let (elector, leadership) =
@@ -206,6 +206,13 @@ impl<'a> Roles<'a> {
         self.process.supervisor.spawn("heartbeat", heartbeat.run(self.process.supervisor.shutdown()));
         self.process.supervisor.spawn("report", reporter.run(self.process.supervisor.shutdown()));
     }
+}
+
+/// The text of a file of authorities, once it is sure that it holds one: every client would be given it.
+pub(crate) fn read_authorities(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    authorities(text.as_bytes()).map_err(|error| Usage::of(&format!("--ca-file {}", path.display()), &error))?;
+    Ok(text)
 }
 
 /// Keeps a heartbeat's report true.

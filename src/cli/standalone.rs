@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use clap::Parser as _;
 use countersign_core::directory::Conflicts;
@@ -12,6 +12,7 @@ use countersign_core::timings::Timings;
 use super::options::{self, Installation, Tls};
 use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
+use super::usage::require;
 use super::verifier::Wires;
 use crate::objects::lease::LeaseTimings;
 use crate::objects::{FolderStore, Objects, folder};
@@ -21,8 +22,11 @@ use crate::snapshot::Role;
 /// Run everything on this machine, without a cluster, over a folder of manifests
 ///
 /// The folder holds the same YAML as a cluster would, Namespaces too. Clients' Secrets appear as files below
-/// DATA/secrets/NAMESPACE/NAME. Edits are taken over as they are saved. Ports are opened on loopback only.
+/// DATA/secrets/NAMESPACE/NAME. Edits are taken over as they are saved. Ports are opened on loopback only:
+///
+///   countersign standalone --manifests examples/quickstart --data ./data
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Standalone {
     /// Folder with the manifests, only read
     #[arg(long, env = "COUNTERSIGN_MANIFESTS", value_name = "DIR")]
@@ -64,10 +68,26 @@ impl Standalone {
         running.process.run().await
     }
 
+    /// Without TLS, tokens and secrets stay on this machine.
+    fn refuse_to_be_seen(&self) -> Result<()> {
+        let Self { listen, grpc_listen, http_listen, admin_listen, .. } = self;
+        let ports = [
+            ("--listen", listen),
+            ("--grpc-listen", grpc_listen),
+            ("--http-listen", http_listen),
+            ("--admin-listen", admin_listen),
+        ];
+        ports.into_iter().try_for_each(|(flag, address)| {
+            let message = format!(
+                "{flag}: {address} is no loopback address, and standalone has no TLS to be seen with; write 127.0.0.1:{}",
+                address.port()
+            );
+            require(address.ip().is_loopback(), message)
+        })
+    }
+
     async fn start(self, mut process: Process, timings: Timings) -> Result<Running> {
-        for address in [self.listen, self.grpc_listen, self.http_listen, self.admin_listen] {
-            ensure!(address.ip().is_loopback(), "standalone opens loopback addresses only, and {address} is none");
-        }
+        self.refuse_to_be_seen()?;
         // Its port must be known before the URL that tokens carry; nobody else can take a loopback port in between but
         // then binding it below fails, loudly.
         let listen = if self.listen.port() == 0 { free_port(self.listen).await? } else { self.listen };
@@ -80,13 +100,7 @@ impl Standalone {
         };
         let store = FolderStore::open(settings, process.clock.clone()).context("cannot open the folders")?;
         process.serve_admin(self.admin_listen).await?;
-        let (follower, shutdown) = (store.clone(), process.supervisor.shutdown());
-        process.supervisor.spawn("folders", async move {
-            tokio::select! {
-                () = follower.follow() => anyhow::Ok(()),
-                () = shutdown.requested() => Ok(()),
-            }
-        });
+        follow(&mut process, store.clone());
         let mut roles =
             Roles::start(&mut process, Objects::Folder(store), site, "standalone".to_owned(), Role::Standalone);
         roles.controller(None, LeaseTimings::default())?;
@@ -95,6 +109,30 @@ impl Standalone {
         let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;
         Ok(Running { process, issuer, issuer_url, http })
     }
+}
+
+/// Takes over what people do to the folders, and counts what is not in force.
+fn follow(process: &mut Process, store: FolderStore) {
+    let help = "Places where the manifests cannot be read or are not in force as they are written";
+    let (unreadable, shutdown) = (process.metrics.gauge("manifests_unreadable", help), process.supervisor.shutdown());
+    let mut problem = store.problem();
+    let count = async move {
+        loop {
+            let places = problem.borrow_and_update().as_ref().map_or(0, |unreadable| unreadable.problems.len());
+            unreadable.set(i64::try_from(places).unwrap_or(i64::MAX));
+            if problem.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    process.supervisor.spawn("folders", async move {
+        tokio::select! {
+            () = store.follow() => {}
+            () = count => {}
+            () = shutdown.requested() => {}
+        }
+        anyhow::Ok(())
+    });
 }
 
 /// A standalone that is up.

@@ -13,7 +13,12 @@ use crate::snapshot::Role;
 use crate::verifier::{Network, Settings};
 
 /// Answer proxies: may this request pass?
+///
+/// Any number may run; Envoy asks over gRPC or HTTP, other proxies over HTTP:
+///
+///   countersign verifier --issuer-url https://auth.example.com --tls-cert tls.crt --tls-key tls.key
 #[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Verifier {
     #[command(flatten)]
     installation: Installation,
@@ -34,7 +39,7 @@ pub(crate) struct Verifier {
     /// Where Envoy's gRPC `ext_authz` is served
     #[arg(long, env = "COUNTERSIGN_GRPC_LISTEN", default_value = "0.0.0.0:9001", value_name = "ADDRESS")]
     grpc_listen: SocketAddr,
-    /// Where the HTTP wires are served
+    /// Where the HTTP wires are served, over HTTP/1.1: /ext-authz/…, /forward-auth/…, /auth-request/…
     #[arg(long, env = "COUNTERSIGN_HTTP_LISTEN", default_value = "0.0.0.0:9002", value_name = "ADDRESS")]
     http_listen: SocketAddr,
 }
@@ -43,7 +48,7 @@ pub(crate) struct Verifier {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Wires {
     /// Address or network of a proxy that may say in headers what the original request was (forward auth, `auth_request`);
-    /// may be given several times. Nobody else is believed
+    /// such as 10.0.0.0/8; may be given several times. Nobody else is believed, and by default nobody is
     #[arg(long, env = "COUNTERSIGN_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
     pub(crate) trusted_proxy: Vec<Network>,
     /// Memory for tokens already verified, in bytes
@@ -60,11 +65,11 @@ impl Wires {
 impl Verifier {
     /// Runs until it is told to stop.
     pub(crate) async fn run(self) -> Result<()> {
+        self.tls.files()?;
         let mut process = Process::start(&self.process)?;
         let timings = self.installation.timings.values()?;
         let site = Site::new(&self.installation, &self.issuer.issuer_url, timings, Conflicts::OldestWins)?;
         process.serve_admin(self.admin.admin_listen).await?;
-        self.tls.files()?;
         let objects = self.connection.objects(&process.clock).await?;
         let mut roles = Roles::start(&mut process, objects, site, self.replica.name()?, Role::Verifier);
         roles.verifier((self.grpc_listen, self.http_listen), &self.tls, self.wires.settings()).await?;

@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod cli;
 mod controller;
 mod converged;
 mod crds;

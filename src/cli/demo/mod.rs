@@ -18,11 +18,12 @@ use self::scenario::Scenario;
 
 /// Show the whole life of a client: apply, token, allowed and denied call, rotation, revocation
 ///
-/// Everything runs in this process, on loopback, over a temporary folder that is gone afterwards.
+/// Everything runs in this process, on loopback, over a temporary folder that is gone afterwards. With
+/// `countersign demo --stay` it goes on, to try things by hand.
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
     /// Keep issuer and verifier running at the end, until Ctrl-C, to try things by hand
-    #[arg(long)]
+    #[arg(long, env = "COUNTERSIGN_STAY")]
     stay: bool,
 }
 

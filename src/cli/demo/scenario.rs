@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
+use rustls::RootCertStore;
 use serde_json::{Value, json};
 
 use super::calls::{Calls, Traffic};
@@ -51,8 +52,11 @@ impl Scenario {
         screen.by_hand("countersign standalone --manifests examples/quickstart --data ./data\nkubectl apply -f examples/quickstart     # the same in a cluster");
         let clock = Clock::system();
         let process = standalone::start_for_demo(&manifests, &data, clock.clone(), super::timings()).await?;
-        let calls =
-            Calls { fetch: Fetch::new(&[])?, issuer_url: process.issuer_url(), verifier_url: process.verifier_url() };
+        let calls = Calls {
+            fetch: Fetch::new(RootCertStore::empty())?,
+            issuer_url: process.issuer_url(),
+            verifier_url: process.verifier_url(),
+        };
         let secret = data.join("secrets/shop/checkout-oauth");
         Ok(Self { screen, manifests, secret, calls, clock, process })
     }

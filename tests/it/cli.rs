@@ -1,0 +1,96 @@
+//! The command line as a person meets it: what wrong usage says and with which code it ends, and `countersign token`.
+
+use crate::support::await_condition;
+use crate::support::http::Request;
+use crate::support::processes::run;
+use crate::support::scratch::Scratch;
+use crate::support::standalone::Standalone;
+use crate::support::tls::Certificates;
+use std::fs;
+use std::process::Output;
+use std::time::Duration;
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_to_write() {
+    let folder = Scratch::new("usage");
+    let (none, url) = (folder.join("none.pem"), "--issuer-url=https://auth.example.com");
+    fs::write(&none, "no certificate\n").unwrap();
+    let ca = format!("--ca-file={}", none.display());
+    let (manifests, data) =
+        (format!("--manifests={}", folder.display()), format!("--data={}", folder.join("data").display()));
+    let credentials = format!("--credentials={}", folder.display());
+    for (args, says) in [
+        (vec!["issuer", url], "give --tls-cert and --tls-key, or --plaintext"),
+        (vec!["verifier", url], "give --tls-cert and --tls-key, or --plaintext"),
+        (vec!["issuer", url, "--plaintext", "--log=countersign=loud"], "--log"),
+        (vec!["verifier", url, "--plaintext", "--leeway=1s"], "--clock-skew must not be larger than --leeway"),
+        (vec!["controller", url, "--lease-deadline=15s"], "--lease-deadline must be shorter than --lease-duration"),
+        (vec!["controller", url, &ca], "holds no certificate"),
+        (vec!["issuer", "--issuer-url=auth.example.com", "--plaintext"], "must begin with https://"),
+        (
+            vec!["standalone", &manifests, &data, "--listen=0.0.0.0:8080"],
+            "--listen: 0.0.0.0:8080 is no loopback address",
+        ),
+        (vec!["standalone", &manifests, &data, "--log=countersign=loud"], "--log"),
+        (vec!["token", &credentials, "--token-endpoint=ftp://issuer/token"], "must begin with https://"),
+        (vec!["token", &credentials, "--token-endpoint=::"], "not a URL"),
+        (vec!["token", &credentials, &ca, "--token-endpoint=https://127.0.0.1:1/t"], "holds no certificate"),
+        (vec!["token", &credentials, "--token-endpoint=https://127.0.0.1:1/t"], "give --ca-file"),
+        (vec!["token"], "--credentials"),
+    ] {
+        let output = run(&args);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(says) && text.contains("try '--help'"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_ends_with_1() {
+    let output = run(["token", "--credentials=/nowhere", "--token-endpoint=http://127.0.0.1:1/t"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(!said(&output).contains("--help"), "{}", said(&output));
+}
+
+#[tokio::test]
+async fn a_line_end_at_the_end_of_a_credential_file_is_not_part_of_the_value() {
+    let it = Standalone::start().await;
+    let folder = Scratch::new("credentials");
+    for key in ["client_id", "client_secret", "token_endpoint"] {
+        let end = if key == "client_id" { "\r\n" } else { "\n" };
+        fs::write(folder.join(key), format!("{}{end}", it.secret_value("shop", "checkout", key))).unwrap();
+    }
+    let credentials = format!("--credentials={}", folder.display());
+    let output = run(["token", &credentials]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(it.check(String::from_utf8(output.stdout).unwrap().trim()).await.status, 200);
+    // Exactly one: a second is the value's own, and refused as such.
+    fs::write(folder.join("client_secret"), format!("{}\n\n", it.secret_value("shop", "checkout", "client_secret")))
+        .unwrap();
+    let output = run(["token", &credentials]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("invalid_client"), "{}", said(&output));
+    // An authority that is one is taken, although http needs none.
+    let ca = Certificates::new(&["IP:127.0.0.1"]);
+    fs::write(folder.join("client_secret"), it.secret_value("shop", "checkout", "client_secret")).unwrap();
+    assert!(run(["token", &credentials, &format!("--ca-file={}", ca.authority().display())]).status.success());
+}
+
+#[tokio::test]
+async fn a_gauge_tells_that_the_manifests_of_a_folder_are_not_in_force() {
+    let it = Standalone::start().await;
+    let gauge = async || {
+        let text = Request::get("/metrics").send(it.admin).await.expect("the admin port answers").text();
+        let line = text.lines().find(|line| line.starts_with("countersign_manifests_unreadable "));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+    };
+    assert_eq!(gauge().await, Some(0));
+    fs::write(it.manifests().join("broken.yaml"), "kind: [\n").unwrap();
+    await_condition("the gauge to tell", Duration::from_secs(10), gauge, |it| *it == Some(1)).await;
+    fs::remove_file(it.manifests().join("broken.yaml")).unwrap();
+    await_condition("the gauge to calm down", Duration::from_secs(10), gauge, |it| *it == Some(0)).await;
+}
