@@ -25,3 +25,4 @@ mod support;
 mod threats_gateway;
 mod threats_jwt;
 mod threats_token;
+mod verifier_tls;

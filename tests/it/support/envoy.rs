@@ -10,6 +10,7 @@ use super::scratch::Scratch;
 use super::{await_condition, tool};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 /// How one listener asks the verifier.
@@ -30,12 +31,25 @@ pub struct Envoy {
 impl Envoy {
     /// Starts it with one listener a wire, in that order, all before the same resource server.
     pub async fn start(wires: &[Wire], resource_server: SocketAddr) -> Self {
+        Self::start_with(wires, resource_server, None).await
+    }
+
+    /// The same, asking verifiers over TLS with certificates of this authority.
+    pub async fn start_tls(wires: &[Wire], resource_server: SocketAddr, authority: &Path) -> Self {
+        Self::start_with(wires, resource_server, Some(authority)).await
+    }
+
+    async fn start_with(wires: &[Wire], resource_server: SocketAddr, authority: Option<&Path>) -> Self {
         let folder = Scratch::new("envoy");
         let listeners: Vec<_> = wires.iter().map(|_| free_address()).collect();
         let admin = free_address();
         let config = folder.join("envoy.json");
-        std::fs::write(&config, bootstrap(admin, wires, &listeners, resource_server).to_string())
-            .expect("write Envoy's settings");
+        let mut settings = bootstrap(admin, wires, &listeners, resource_server);
+        if let Some(authority) = authority {
+            let clusters = settings["static_resources"]["clusters"].as_array_mut().expect("a list of clusters");
+            clusters.iter_mut().skip(1).for_each(|verifier| verifier["transport_socket"] = tls(authority));
+        }
+        std::fs::write(&config, settings.to_string()).expect("write Envoy's settings");
         let args = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--config-path"];
         let args = args.into_iter().map(Into::into).chain([config.into_os_string()]);
         let mut envoy = Self { process: Process::start("envoy", tool("envoy"), args), listeners, _folder: folder };
@@ -100,6 +114,19 @@ pub fn cluster(name: &str, address: SocketAddr, http2: bool) -> Value {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": protocol,
             },
+        },
+    })
+}
+
+fn tls(authority: &Path) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {"validation_context": {
+                "trusted_ca": {"filename": authority},
+                "match_typed_subject_alt_names": [{"san_type": "IP_ADDRESS", "matcher": {"exact": "127.0.0.1"}}],
+            }},
         },
     })
 }

@@ -42,6 +42,7 @@ pub struct Installation {
     flags: Vec<String>,
     issuers: AtomicU32,
     certificates: Option<Certificates>,
+    verifier_certificates: Option<Certificates>,
     folder: Scratch,
 }
 
@@ -82,6 +83,7 @@ impl Installation {
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             issuers: AtomicU32::new(0),
             certificates: None,
+            verifier_certificates: None,
             folder: Scratch::new("installation"),
         }
     }
@@ -90,6 +92,17 @@ impl Installation {
     pub fn with_tls(mut self) -> Self {
         self.certificates = Some(Certificates::new(&["IP:127.0.0.1"]));
         self
+    }
+
+    /// Has the verifiers serve both wires over TLS.
+    pub fn with_verifier_tls(mut self) -> Self {
+        self.verifier_certificates = Some(Certificates::new(&["IP:127.0.0.1"]));
+        self
+    }
+
+    /// Who vouches for the verifiers.
+    pub fn verifier_authority(&self) -> PathBuf {
+        self.verifier_certificates.as_ref().expect("the verifiers serve TLS").authority()
     }
 
     pub fn issuer_url(&self) -> String {
@@ -123,7 +136,7 @@ impl Installation {
             Role::Controller => Vec::new(),
             Role::Issuer => vec![format!("--listen={issuer}")],
             Role::Verifier => {
-                vec!["--plaintext".to_owned(), format!("--grpc-listen={grpc}"), format!("--http-listen={http}")]
+                vec![format!("--grpc-listen={grpc}"), format!("--http-listen={http}")]
             }
         });
         args.extend(self.tls_flags(role));
@@ -133,14 +146,18 @@ impl Installation {
     }
 
     fn tls_flags(&self, role: Role) -> Vec<String> {
-        match (role, &self.certificates) {
+        let certificates = match role {
+            Role::Verifier => &self.verifier_certificates,
+            Role::Controller | Role::Issuer => &self.certificates,
+        };
+        match (role, certificates) {
             (Role::Controller, Some(tls)) => vec![format!("--ca-file={}", tls.authority().display())],
-            (Role::Issuer, Some(tls)) => vec![
+            (Role::Issuer | Role::Verifier, Some(tls)) => vec![
                 format!("--tls-cert={}", tls.certificate().display()),
                 format!("--tls-key={}", tls.key().display()),
             ],
-            (Role::Issuer, None) => vec!["--plaintext".to_owned()],
-            (Role::Controller, None) | (Role::Verifier, _) => Vec::new(),
+            (Role::Issuer | Role::Verifier, None) => vec!["--plaintext".to_owned()],
+            (Role::Controller, None) => Vec::new(),
         }
     }
 
