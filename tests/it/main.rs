@@ -16,6 +16,7 @@ mod cli;
 mod controller;
 mod converged;
 mod crds;
+mod draining;
 mod harness;
 mod objects;
 mod quickstart;
