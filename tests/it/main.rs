@@ -18,6 +18,7 @@ mod converged;
 mod crds;
 mod draining;
 mod harness;
+mod nginx;
 mod objects;
 mod quickstart;
 mod restore;
