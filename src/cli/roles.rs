@@ -253,7 +253,7 @@ impl Reporter {
             issued_at: value.issued_at,
             last_used_at: value.last_used_at,
         });
-        let used = UsedSecrets { values: values.collect(), more: taken.more };
+        let used = UsedSecrets { values: values.collect(), unlisted_used_at: taken.unlisted_used_at };
         self.report.send_if_modified(|report| {
             let differs = report.used != used;
             report.used = used;

@@ -36,8 +36,8 @@ impl Replicas {
         Self { witnesses: Arc::default(), timings }
     }
 
-    /// Who used values of the client issued before `newest`.
-    pub fn usage(&self, client: &Uid, newest: Timestamp, now: Timestamp) -> Usage {
+    /// Who used values of the client issued before `newest`, and which issuer saw the last of it.
+    pub fn usage(&self, client: &Uid, newest: Timestamp, now: Timestamp) -> (Usage, Option<String>) {
         self.witnesses().usage(client, newest, now, &self.timings)
     }
 

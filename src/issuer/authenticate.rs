@@ -25,7 +25,7 @@ use crate::http::credentials::{Presented, Secret};
 use crate::http::error::Refusal;
 use crate::http::limiter::{Cell, Limiter, Rate};
 use crate::issuer::proven::{Digest, Proof, Proven};
-use crate::issuer::usage::SecretUsage;
+use crate::issuer::usage::{LastUse, SecretUsage};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::snapshot::Snapshot;
@@ -155,8 +155,8 @@ impl Authenticator {
                     && kept.is_some_and(|kept| kept.record == *record && !kept.has_ended(self.clock.now()))
             }
         };
-        if let (true, Proof::Signed { last_use, .. }) = (good, &proof) {
-            last_use.touch(self.clock.now());
+        if let (true, Proof::Signed { issued_at, last_use, .. }) = (good, &proof) {
+            self.usage.note(&client.object, *issued_at, last_use, self.clock.now());
         }
         good.then_some((client, spec))
     }
@@ -248,10 +248,9 @@ impl Authenticator {
         match client {
             None if id.as_str() == attempt.id => Checked::WellSigned,
             Some(((client, _), settings)) if is_signed(settings) => {
-                let uid = client.object.uid.clone();
-                let last_use = self.usage.stamp(&uid, accepted.issued_at);
-                last_use.touch(self.clock.now());
-                Checked::Proven(Proof::Signed { client: uid, issued_at: accepted.issued_at.as_second(), last_use })
+                let (issued_at, last_use) = (accepted.issued_at.as_second(), LastUse::default());
+                self.usage.note(&client.object, issued_at, &last_use, self.clock.now());
+                Checked::Proven(Proof::Signed { client: client.object.uid.clone(), issued_at, last_use })
             }
             _ => Checked::Bad,
         }

@@ -44,8 +44,9 @@ pub struct Report {
 #[serde(rename_all = "camelCase", default)]
 pub struct UsedSecrets {
     pub values: Vec<UsedSecret>,
-    /// There were more than fit: every older value counts as used.
-    pub more: bool,
+    /// There were more than fit: every older value counts as used then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlisted_used_at: Option<Timestamp>,
 }
 
 /// One value's last use.

@@ -110,16 +110,18 @@ impl Witnesses {
         self.replicas.values().filter_map(|replica| replica.report.serials.get(ring)).max().copied().unwrap_or(0)
     }
 
-    /// Who used values of the client issued before `newest`.
-    pub fn usage(&self, client: &Uid, newest: Timestamp, now: Timestamp, timings: &Timings) -> Usage {
+    /// Who used values of the client issued before `newest`, and which issuer saw the last of it.
+    pub fn usage(&self, client: &Uid, newest: Timestamp, now: Timestamp, timings: &Timings) -> (Usage, Option<String>) {
         let issuers: Vec<_> = self.live(now, timings).filter(|replica| replica.role == ReplicaRole::Issuer).collect();
-        let uses = issuers.iter().filter(|issuer| issuer.renewed).flat_map(|issuer| {
+        let uses = issuers.iter().filter(|issuer| issuer.renewed).filter_map(|issuer| {
             let used = &issuer.report.used;
             let older = used.values.iter().filter(|used| used.client == *client && used.issued_at < newest);
-            older.map(|used| used.last_used_at).chain(used.more.then_some(issuer.changed_at))
+            let used_at = older.map(|used| used.last_used_at).chain(used.unlisted_used_at).max();
+            used_at.map(|used_at| (used_at, &issuer.name))
         });
         let all_reported = !issuers.is_empty() && issuers.iter().all(|issuer| issuer.renewed);
-        Usage { all_reported, last_used_at: uses.max() }
+        let last = uses.max();
+        (Usage { all_reported, last_used_at: last.map(|(used_at, _)| used_at) }, last.map(|(_, name)| name.clone()))
     }
 
     /// Leases so long stale that they are deleted, each only as it was seen.
@@ -222,22 +224,22 @@ mod tests {
     async fn use_of_an_older_value_counts_and_so_does_what_did_not_fit() {
         let client = Uid::new("u1").unwrap();
         let value = |issued, used| UsedSecret { client: client.clone(), issued_at: at(issued), last_used_at: at(used) };
-        let with = |values, more| Report { used: UsedSecrets { values, more }, ..serials(values_serial(more)) };
-        let seen = changes(vec![with(vec![value(10, 90), value(20, 95)], false), with(vec![], true)]).await;
+        // Serials that differ, so that each report is sent at once.
+        let with = |values, unlisted: Option<i64>| Report {
+            used: UsedSecrets { values, unlisted_used_at: unlisted.map(at) },
+            ..serials(if unlisted.is_some() { 2 } else { 1 })
+        };
+        let seen = changes(vec![with(vec![value(10, 90), value(20, 95)], None), with(vec![], Some(60))]).await;
         let mut witnesses = Witnesses::default();
         let mut usage = |change: &Change<Lease>| {
             witnesses.observe(change, at(100));
             witnesses.usage(&client, at(20), at(100), &Timings::default())
         };
-        assert_eq!(usage(&seen[0]), Usage { all_reported: false, last_used_at: None }, "nobody lives");
+        let used = |second| Usage { all_reported: true, last_used_at: Some(at(second)) };
+        assert_eq!(usage(&seen[0]), (Usage::default(), None), "nobody lives");
         usage(&seen[1]);
-        assert_eq!(usage(&seen[2]), Usage { all_reported: true, last_used_at: Some(at(90)) });
-        assert_eq!(usage(&seen[3]), Usage { all_reported: true, last_used_at: Some(at(100)) });
-    }
-
-    /// Serials that differ, so that each report is sent at once.
-    fn values_serial(more: bool) -> u64 {
-        if more { 2 } else { 1 }
+        assert_eq!(usage(&seen[2]), (used(90), Some("issuer-a".to_owned())));
+        assert_eq!(usage(&seen[3]), (used(60), Some("issuer-a".to_owned())));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Seen<'a> {
     pub(super) rotate_at: Option<Timestamp>,
     pub(super) paused: bool,
     pub(super) usage: Usage,
+    /// Which issuer saw the last use of an older value.
+    pub(super) used_at_issuer: Option<&'a str>,
     pub(super) heals: &'a Heals,
     pub(super) kept_record: Option<Kept>,
 }
@@ -220,7 +222,10 @@ fn finding(seen: &Seen<'_>, change: &SecretChange, step: &SecretStep) -> Finding
     let (reason, message) = match change {
         _ if step.findings.overdue => (
             "OldValueInUse",
-            format!("Secret {name} holds a newer value, but an older one is still good past maxOverlap"),
+            format!(
+                "Secret {name} holds a newer value, but an older one is still good past maxOverlap: {}",
+                last_use(seen, step)
+            ),
         ),
         _ if step.findings.rotating => {
             ("Rotating", format!("Secret {name} holds the newest value; older ones are still good"))
@@ -228,6 +233,15 @@ fn finding(seen: &Seen<'_>, change: &SecretChange, step: &SecretStep) -> Finding
         _ => ("Written", format!("Secret {name} holds the credentials")),
     };
     Finding::new(CREDENTIALS_READY, Status::True, reason, message)
+}
+
+/// Who saw an older value used, and when.
+fn last_use(seen: &Seen<'_>, step: &SecretStep) -> String {
+    let Some(used_at) = step.state.previous_last_used_at else {
+        return "not every issuer has said that nobody uses it".to_owned();
+    };
+    let issuer = seen.used_at_issuer.filter(|_| seen.usage.last_used_at == Some(used_at));
+    issuer.map_or_else(|| format!("last used {used_at}"), |issuer| format!("last used {used_at}, at {issuer}"))
 }
 
 /// The record of the value that was taken over, while it is good.

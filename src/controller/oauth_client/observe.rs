@@ -56,6 +56,7 @@ impl OAuthClients {
         let status = object.status.as_ref();
         let newest = status.and_then(|status| status.secret.as_ref()?.issued_at).unwrap_or(now);
         let uid = &view.object.uid;
+        let (usage, used_at_issuer) = self.replicas.usage(uid, newest, now);
         let signing_key = view.accepted().map(|client| &client.tokens.signing_key);
         Ok(Look::At(Box::new(Observed {
             granted,
@@ -68,7 +69,8 @@ impl OAuthClients {
             secret,
             former,
             rotate_at: metadata::rotate_at(&object.metadata),
-            usage: self.replicas.usage(uid, newest, now),
+            usage,
+            used_at_issuer,
             heals: self.heals(key),
             kept_record: kept_record.map(|record| Kept { until: layout::until(&record.metadata).unwrap_or_default() }),
             view,

@@ -59,6 +59,8 @@ pub(super) struct Observed {
     pub(super) former: Option<Arc<Secret>>,
     pub(super) rotate_at: Result<Option<Timestamp>, Problem>,
     pub(super) usage: Usage,
+    /// Which issuer saw the last use of an older value.
+    pub(super) used_at_issuer: Option<String>,
     pub(super) heals: Heals,
     /// The record of a value that is not ours.
     pub(super) kept_record: Option<Kept>,
@@ -191,6 +193,7 @@ fn credentials(
         rotate_at: observed.rotate_at.as_ref().ok().copied().flatten(),
         paused: observed.view.object.paused,
         usage: observed.usage,
+        used_at_issuer: observed.used_at_issuer.as_deref(),
         heals: &observed.heals,
         kept_record: observed.kept_record,
     };

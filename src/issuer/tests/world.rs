@@ -378,6 +378,7 @@ pub(super) fn client_object(namespace: &str, name: &str) -> ClientObject {
         object,
         epoch: 1,
         accepted_since: None,
+        secret_issued_at: Some(at(0)),
     }
 }
 

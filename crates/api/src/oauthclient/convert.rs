@@ -18,6 +18,7 @@ impl TryFrom<&OAuthClient> for ClientObject {
     fn try_from(client: &OAuthClient) -> Result<Self, MetadataError> {
         let identity = metadata::identity(&client.metadata)?;
         let status = client.status.as_ref();
+        let secret = status.and_then(|status| status.secret.as_ref());
         let client_id = client_id(&identity.object, &client.spec);
         let spec = spec(&identity.object, &client.spec, client_id.clone());
         Ok(Self {
@@ -32,7 +33,8 @@ impl TryFrom<&OAuthClient> for ClientObject {
                 .and_then(|status| status.epoch)
                 .and_then(|epoch| u64::try_from(epoch).ok())
                 .unwrap_or_default(),
-            accepted_since: status.and_then(|status| status.secret.as_ref()).and_then(|secret| secret.accepted_since),
+            accepted_since: secret.and_then(|secret| secret.accepted_since),
+            secret_issued_at: secret.and_then(|secret| secret.issued_at),
         })
     }
 }
@@ -176,7 +178,8 @@ mod tests {
         let client = read(&json!({}));
         let spec = client.spec.expect("accepted");
         assert_eq!(client.client_id, Some(spec.client_id.clone()));
-        assert_eq!((client.generation, client.epoch, client.accepted_since), (3, 0, None));
+        assert_eq!((client.generation, client.epoch), (3, 0));
+        assert_eq!((client.accepted_since, client.secret_issued_at), (None, None));
         assert_eq!(spec.client_id.as_str(), "shop.checkout");
         assert_eq!(spec.grant_types, [core::GrantType::ClientCredentials]);
         let secret = spec.secret().expect("one ClientSecret");
@@ -216,6 +219,19 @@ mod tests {
         };
         assert_eq!(secret.rotation, rotation);
         assert_eq!(spec.tokens.access_token_lifetime, Some(Duration::from_mins(5)));
+    }
+
+    #[test]
+    fn what_status_remembers_of_epoch_and_secret_is_read() {
+        let mut client = object::<OAuthClient>("OAuthClient", "checkout", &json!({}));
+        let secret = json!({"issuedAt": "2026-11-22T04:00:00Z", "acceptedSince": "2026-11-21T04:00:00Z"});
+        client.status = serde_json::from_value(json!({"epoch": 4, "secret": secret})).expect("a status");
+        let client = ClientObject::try_from(&client).expect("has an identity");
+        let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+        assert_eq!(
+            (client.epoch, client.secret_issued_at, client.accepted_since),
+            (4, time("2026-11-22T04:00:00Z"), time("2026-11-21T04:00:00Z"))
+        );
     }
 
     #[test]

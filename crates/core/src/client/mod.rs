@@ -39,6 +39,8 @@ pub struct ClientObject {
     pub epoch: u64,
     /// `status.secret.acceptedSince`.
     pub accepted_since: Option<Timestamp>,
+    /// `status.secret.issuedAt`: when its newest secret value was issued.
+    pub secret_issued_at: Option<Timestamp>,
 }
 
 /// A client nothing is wrong with by itself.

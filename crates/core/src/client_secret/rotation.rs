@@ -278,7 +278,7 @@ impl Round<'_> {
         let end = match retirement {
             Retirement::AfterOverlap => overlap_over,
             Retirement::WhenUnused => {
-                overlap_over && (self.unused(state) || (deadline_over && at_deadline == AtDeadline::Reject))
+                overlap_over && (self.unused(state, issued_at) || (deadline_over && at_deadline == AtDeadline::Reject))
             }
         };
         if end {
@@ -287,9 +287,10 @@ impl Round<'_> {
         }
     }
 
-    fn unused(&self, state: &SecretState) -> bool {
-        let long_ago = |used| self.now >= after(used, self.timings.unused_for);
-        self.observed.usage.all_reported && state.previous_last_used_at.is_none_or(long_ago)
+    /// Issuers report uses of a value from when they know of the newer one, so that silence says nothing before.
+    fn unused(&self, state: &SecretState, issued_at: Timestamp) -> bool {
+        let last = state.previous_last_used_at.map_or(issued_at, |used| used.max(issued_at));
+        self.observed.usage.all_reported && self.now >= after(last, self.timings.unused_for)
     }
 
     fn findings(&self, state: &SecretState) -> SecretFindings {

@@ -144,6 +144,18 @@ fn an_old_value_nobody_uses_ends_only_when_every_live_issuer_said_so() {
 }
 
 #[test]
+fn silence_about_an_old_value_counts_once_it_was_old_for_long_enough() {
+    let mut bed = Bed::booted();
+    bed.spec.rotation = Rotation { overlap: Duration::ZERO, retirement: Retirement::WhenUnused, ..bed.spec.rotation };
+    bed.observed.usage = Usage { all_reported: true, last_used_at: None };
+    bed.run_to(2000);
+    bed.run_to(2049);
+    assert!(bed.accepts(1000) && bed.accepts(2000), "issuers report what they know to be old");
+    bed.run_to(2050);
+    assert!(!bed.accepts(1000) && bed.accepts(2000));
+}
+
+#[test]
 fn a_periodic_rotation_waits_for_the_last_one_and_a_forced_one_does_not() {
     let mut bed = Bed::booted();
     bed.spec.rotation.retirement = Retirement::WhenUnused;

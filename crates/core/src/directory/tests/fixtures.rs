@@ -129,6 +129,7 @@ pub(crate) fn client(text: &str, created: i64, change: impl FnOnce(&mut ClientSp
         spec: Client::accept(&object, spec, Vec::new()),
         epoch: 0,
         accepted_since: None,
+        secret_issued_at: None,
         object: object.clone(),
     };
     Change::Client(object, Some(Arc::new(client)))
