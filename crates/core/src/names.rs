@@ -97,7 +97,8 @@ macro_rules! names {
 
 names! {
     /// An OAuth client identifier (RFC 6749 section 2.2). Never holds `:`, which separates the parts of a person's subject.
-    ClientId, "clientId", max 253, "must be 1 to 253 of A-Z a-z 0-9 . _ ~ -",
+    /// There is room for `<namespace>.<name>` of every OAuthClient: 63 characters, a point and 200.
+    ClientId, "clientId", max 264, "must be 1 to 264 of A-Z a-z 0-9 . _ ~ -",
         |t| t.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b));
     /// The resource server a token is for (RFC 7519 section 4.1.3, RFC 8707 section 2): an absolute URI without a fragment.
     Audience, "audience", max 512, "must be an absolute URI without a fragment, such as https://orders.shop.svc", is_absolute_uri;
@@ -214,7 +215,8 @@ mod tests {
         ] {
             assert!(good && !bad);
         }
-        assert!(ClientId::new(&"a".repeat(254)).is_err());
+        assert!(ClientId::new(&format!("{}.{}", "n".repeat(63), "c".repeat(200))).is_ok());
+        assert!(ClientId::new(&"a".repeat(265)).is_err());
         assert!(ClientId::new("").is_err());
     }
 

@@ -43,7 +43,7 @@ fn client_id(object: &ObjectRef, spec: &OAuthClientSpec) -> Result<ClientId, Pro
     match &spec.client_id {
         Some(id) => read("spec.clientId", id),
         None => ClientId::new(&format!("{}.{}", object.namespace, object.name)).map_err(|_| {
-            let message = format!("namespace and name together must have at most {} characters", ClientId::MAX - 1);
+            let message = format!("together with the namespace it must have at most {} characters", ClientId::MAX - 1);
             invalid("metadata.name", message)
         }),
     }
@@ -219,6 +219,15 @@ mod tests {
         };
         assert_eq!(secret.rotation, rotation);
         assert_eq!(spec.tokens.access_token_lifetime, Some(Duration::from_mins(5)));
+    }
+
+    #[test]
+    fn the_longest_names_a_cluster_allows_make_a_client_id() {
+        let mut client = object::<OAuthClient>("OAuthClient", &"c".repeat(200), &json!({}));
+        client.metadata.namespace = Some("n".repeat(63));
+        let read = ClientObject::try_from(&client).expect("has an identity");
+        assert!(read.spec.is_ok(), "{:?}", read.spec);
+        assert_eq!(read.client_id.map(|id| id.as_str().len()), Some(ClientId::MAX));
     }
 
     #[test]
