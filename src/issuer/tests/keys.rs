@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{encoding::AsDer, rsa::KeySize};
 use countersign_core::keyring::{KeyState, Keyring, RingKey};
 use countersign_core::names::KeyId;
-use countersign_core::token::{Algorithm, KeySet, PublicJwk, key_id_of};
+use countersign_core::token::{Algorithm, KeySet, PublicJwk};
 use jiff::SignedDuration;
 
 use super::world::{World, at, empty_ring, ring_key};
@@ -52,6 +52,14 @@ fn set_ring(world: &World, keys: Vec<(RingKey, Option<Vec<u8>>)>, revoked: Vec<K
     });
 }
 
+/// The key a token is verified with.
+fn signed_with(world: &World, token: &str) -> KeyId {
+    let timings = countersign_core::timings::Timings::default();
+    let snapshot = world.live.load_full();
+    let issuer = super::world::ISSUER;
+    countersign_core::token::verify(token, &snapshot.keys, issuer, world.clock.now(), &timings).unwrap().key_id
+}
+
 #[tokio::test]
 async fn every_algorithm_signs_what_verifies() {
     let world = World::new();
@@ -60,10 +68,7 @@ async fn every_algorithm_signs_what_verifies() {
         let key_id = jwk.key_id().clone();
         set_ring(&world, vec![(ring_key(1, jwk, KeyState::Active), Some(half))], Vec::new());
         let token = world.access_token().await;
-        assert_eq!(key_id_of(&token), Some(key_id));
-        let timings = countersign_core::timings::Timings::default();
-        let issuer = super::world::ISSUER;
-        countersign_core::token::verify(&token, &world.live.load().keys, issuer, world.clock.now(), &timings).unwrap();
+        assert_eq!(signed_with(&world, &token), key_id);
     }
 }
 
@@ -88,7 +93,7 @@ async fn only_an_active_key_with_its_private_half_signs() {
         (ring_key(2, two.clone(), KeyState::Active), Some(half_two)),
     ];
     set_ring(&world, both, Vec::new());
-    assert_eq!(key_id_of(&world.access_token().await), Some(two.key_id().clone()));
+    assert_eq!(signed_with(&world, &world.access_token().await), *two.key_id());
     assert!(world.readiness.is_ready());
 
     let revoked = vec![one.key_id().clone()];

@@ -62,18 +62,6 @@ impl Shard {
         self.entries.iter().map(|entry| entry.ends_at).min()
     }
 
-    /// The highest epoch known of each client; an issuer signs with no lower one.
-    pub fn epochs(&self) -> BTreeMap<&Uid, u64> {
-        let mut epochs = BTreeMap::new();
-        for entry in &self.entries {
-            if let Revocation::Client { client, epoch, .. } = &entry.revocation {
-                let known = epochs.entry(client).or_insert(0);
-                *known = (*known).max(*epoch);
-            }
-        }
-        epochs
-    }
-
     /// Clients with more single tokens than `bound` get the epoch after the latest of those instead.
     fn collapse(&mut self, bound: usize, now: Timestamp, timings: &Timings) {
         let mut tokens: BTreeMap<Uid, (usize, u64)> = BTreeMap::new();

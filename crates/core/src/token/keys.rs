@@ -82,11 +82,6 @@ impl KeySet {
         }
     }
 
-    /// Whether a spec or a ring says that the key is compromised.
-    pub fn is_revoked(&self, key_id: &KeyId) -> bool {
-        matches!(self.find(key_id), Err(TokenRefusal::KeyRevoked))
-    }
-
     /// The document at `/oauth2/jwks`: the keys in service.
     pub fn jwks(&self) -> Jwks {
         let in_service = |key: &&VerificationKey| self.find(key.jwk.key_id()).is_ok();

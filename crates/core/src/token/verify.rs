@@ -5,7 +5,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jiff::Timestamp;
 
 use super::{AccessToken, KeySet, TokenRefusal, claims, header};
-use crate::names::KeyId;
 use crate::timings::Timings;
 
 /// The most bytes a token may have: looked at before anything is decoded.
@@ -35,12 +34,6 @@ fn split(text: &str) -> Result<Parts<'_>, TokenRefusal> {
 /// Decodes strictly: the URL alphabet, no padding, no white space, no stray bits in the last character.
 fn decode(part: &str) -> Result<Vec<u8>, TokenRefusal> {
     BASE64URL.decode(part).map_err(|_| TokenRefusal::Malformed)
-}
-
-/// The `kid` of a token whose header is otherwise acceptable, so that a caller may wait for a key it does not know yet.
-pub fn key_id_of(text: &str) -> Option<KeyId> {
-    let parts = split(text).ok()?;
-    header::parse(&decode(parts.header).ok()?).ok().map(|header| header.key_id)
 }
 
 /// Reads a token of `issuer`. Whom it is for, and whether it was revoked, is asked on every request:

@@ -104,7 +104,6 @@ fn jwt_11_size_is_judged_before_anything_is_decoded() {
         ".".repeat(1_000_000),
     ] {
         assert_eq!(verify_now(&huge), Err(TokenRefusal::TooLong));
-        assert_eq!(key_id_of(&huge), None);
     }
     assert_eq!(verify_now(&".".repeat(MAX_TOKEN)), Err(TokenRefusal::Malformed));
     let header = key.header().to_string();
