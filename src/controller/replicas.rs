@@ -19,6 +19,7 @@ use crate::objects::Objects;
 use crate::objects::layout::{Layout, Part};
 use crate::objects::witnesses::Witnesses;
 use crate::runtime::clock::Clock;
+use crate::runtime::contact::Contact;
 use crate::runtime::supervisor::Shutdown;
 
 /// How often Leases of replicas long gone are looked for.
@@ -29,11 +30,14 @@ const SWEEP: Duration = Duration::from_mins(1);
 pub struct Replicas {
     witnesses: Arc<Mutex<Witnesses>>,
     timings: Timings,
+    contact: Contact,
 }
 
 impl Replicas {
-    pub fn new(timings: Timings) -> Self {
-        Self { witnesses: Arc::default(), timings }
+    /// While the API server is away no heartbeat arrives, and that says nothing about the replicas.
+    pub fn new(timings: Timings, contact: Contact) -> Self {
+        contact.remember_silences(timings.heartbeat_expiry / 2);
+        Self { witnesses: Arc::default(), timings, contact }
     }
 
     /// Who used values of the client issued before `newest`, and which issuer saw the last of it.
@@ -43,7 +47,11 @@ impl Replicas {
 
     /// What is known, for a decision about a ring.
     pub fn witnesses(&self) -> MutexGuard<'_, Witnesses> {
-        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heard_at) = self.contact.resumed_at() {
+            witnesses.excuse_silence(heard_at);
+        }
+        witnesses
     }
 
     /// Follows the heartbeats; `changed` is called when replicas, or what they hold, changed.

@@ -60,7 +60,7 @@ impl Shared<'_> {
 /// Starts every kind.
 pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings) {
     let mut shared = Shared { supervisor, settings, metrics: LoopMetrics::register(metrics) };
-    let replicas = Replicas::new(settings.timings);
+    let replicas = Replicas::new(settings.timings, settings.objects.contact().clone());
     let pace = Pace::default();
     let rings = signing_keys(&mut shared, replicas.clone(), pace.clone());
     watch_replicas(&mut shared, replicas.clone(), rings);

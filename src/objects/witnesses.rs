@@ -91,6 +91,13 @@ impl Witnesses {
         self.replicas.insert(Key::of(&lease.metadata), replica);
     }
 
+    /// Until `heard_at` this process heard nobody, so nobody's silence before then counts.
+    pub fn excuse_silence(&mut self, heard_at: Timestamp) {
+        for replica in self.replicas.values_mut() {
+            replica.changed_at = replica.changed_at.max(heard_at);
+        }
+    }
+
     fn live(&self, now: Timestamp, timings: &Timings) -> impl Iterator<Item = &Replica> {
         self.replicas.values().filter(move |replica| !replica.is_older_than(timings.heartbeat_expiry, now))
     }
@@ -218,6 +225,19 @@ mod tests {
         assert_eq!(witnesses.stale(at(410 + 3_599), &Timings::default()), []);
         let stale = witnesses.stale(at(410 + 3_600), &Timings::default());
         assert_eq!(stale, [(Key::of(&fourth.metadata), Preconditions::exactly(&fourth.metadata))]);
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_heard_nothing_takes_nobody_for_gone() {
+        let seen = changes(vec![serials(3)]).await;
+        let mut witnesses = Witnesses::default();
+        for change in &seen[..3] {
+            witnesses.observe(change, at(100));
+        }
+        assert_eq!(serial(&witnesses, 1_000), [], "silent for longer than five minutes");
+        witnesses.excuse_silence(at(1_000));
+        assert_eq!(serial(&witnesses, 1_000), [Some(3)], "so was the API server");
+        assert_eq!(serial(&witnesses, 1_300), [], "and now it is not");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use crate::controller::Gate;
 use crate::controller::conditions::find;
 use crate::objects::layout::{PRIVATE_KEY_DATA, Part};
 use crate::objects::{Change, FolderStore, Key, Preconditions};
+use crate::runtime::contact::Contact;
 use crate::snapshot::Snapshot;
 
 struct Bed {
@@ -45,7 +46,7 @@ impl Bed {
                 "cluster.local",
                 Vec::new(),
             )))),
-            replicas: Replicas::new(timings),
+            replicas: Replicas::new(timings, Contact::never()),
             pace: Pace::default(),
         })
     }

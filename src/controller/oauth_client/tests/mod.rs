@@ -31,6 +31,7 @@ use crate::controller::Gate;
 use crate::controller::secret_signer::SIGNER;
 use crate::objects::layout::KEYRING_DATA;
 use crate::objects::{Change, FolderStore, Key, Preconditions};
+use crate::runtime::contact::Contact;
 
 pub(super) const ORDERS: &str = "https://orders.shop.svc";
 
@@ -293,7 +294,7 @@ impl Process {
                 ca: Some("-----BEGIN CERTIFICATE-----".to_owned()),
             },
             signer,
-            replicas: Replicas::new(Timings::default()),
+            replicas: Replicas::new(Timings::default(), Contact::never()),
             pace: Pace::default(),
         });
         let watches = Watches {
