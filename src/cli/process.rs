@@ -38,6 +38,10 @@ pub(crate) struct ProcessFlags {
     #[cfg(feature = "test-clock")]
     #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_RATE", default_value_t = 1)]
     test_clock_rate: u32,
+    /// Test builds: since when it runs so fast, that several processes agree; its own start where absent
+    #[cfg(feature = "test-clock")]
+    #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_START")]
+    test_clock_start: Option<jiff::Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,7 +63,11 @@ impl ProcessFlags {
         if self.test_clock_offset.is_zero() && self.test_clock_rate == 1 {
             return Clock::system();
         }
-        Clock::shifted(self.test_clock_offset, self.test_clock_rate)
+        let (offset, rate) = (self.test_clock_offset, self.test_clock_rate);
+        match self.test_clock_start {
+            Some(start) => Clock::shifted_from(start, offset, rate),
+            None => Clock::shifted(offset, rate),
+        }
     }
 }
 

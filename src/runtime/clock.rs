@@ -44,7 +44,13 @@ impl Clock {
     /// A clock `offset` away from the system's that runs `rate` times as fast.
     #[cfg(any(test, feature = "test-clock"))]
     pub fn shifted(offset: SignedDuration, rate: u32) -> Self {
-        Self::from_source(Source::Shifted { start: system_now(), offset, rate: rate.max(1) })
+        Self::shifted_from(system_now(), offset, rate)
+    }
+
+    /// The same, having run faster since `start`: processes given the same one agree, whenever each began.
+    #[cfg(any(test, feature = "test-clock"))]
+    pub fn shifted_from(start: Timestamp, offset: SignedDuration, rate: u32) -> Self {
+        Self::from_source(Source::Shifted { start, offset, rate: rate.max(1) })
     }
 
     /// A clock that stands at `at` until it is advanced.
@@ -147,5 +153,13 @@ mod tests {
         let clock = Clock::shifted(SignedDuration::from_hours(1), 10);
         assert_eq!(clock.real(Duration::from_secs(10)), Duration::from_secs(1));
         assert!(clock.now() > Clock::system().now());
+    }
+
+    #[test]
+    fn clocks_that_run_faster_since_the_same_moment_agree() {
+        let start = Clock::system().now() - SignedDuration::from_mins(1);
+        let [one, other] = [(); 2].map(|()| Clock::shifted_from(start, SignedDuration::ZERO, 60).now());
+        assert!(one >= start + SignedDuration::from_hours(1));
+        assert!(other.duration_since(one) < SignedDuration::from_mins(1), "{one} {other}");
     }
 }
