@@ -49,6 +49,16 @@ bench: tools ## measure beside floors, about 15 minutes; ARGS="--only check" for
 	$(CARGO) build --release --locked --package countersign-benches
 	target/release/servers $(or $(ARGS),--write)
 
+# Longer than all stories take; what hangs is ended with it.
+SOAK_BOUND ?= 3h
+SOAK := $(TOOLS)/cargo-nextest nextest run --profile soak --test soak --features test-clock --locked
+.PHONY: soak
+soak: tools ## faults for hours: crashes, partitions, restores; writes docs/soak.md; T=<filter> for some of them
+	$(SOAK) --no-run
+	@$(if $(T),,rm -rf .cache/soak)
+	@rc=0; timeout --signal=INT --kill-after=60s $(SOAK_BOUND) $(SOAK) --no-fail-fast $(T) || rc=$$?; \
+	$(SOAK) --run-ignored only write_the_document; exit $$rc
+
 .PHONY: fmt
 fmt: ## format the source
 	$(CARGO) fmt --all

@@ -121,11 +121,16 @@ impl Installation {
 
     /// The same, with flags only this role has.
     pub fn spawn_with(&self, role: Role, flags: &[&str]) -> Replica {
+        self.spawn_at(role, None, flags)
+    }
+
+    /// The same, its API server being the proxy at this address, if any.
+    pub fn spawn_at(&self, role: Role, proxy: Option<SocketAddr>, flags: &[&str]) -> Replica {
         let first_issuer = role == Role::Issuer && self.issuers.fetch_add(1, Ordering::Relaxed) == 0;
         let issuer = if first_issuer { self.issuer } else { free_address() };
         let (admin, grpc, http) = (free_address(), free_address(), free_address());
         let mut args = vec![
-            format!("--kubeconfig={}", self.kubeconfig(role).display()),
+            format!("--kubeconfig={}", self.kubeconfig(role, proxy).display()),
             format!("--issuer-name={}", self.issuer_name),
             format!("--issuer-url={}", self.issuer_url()),
             format!("--system-namespace={}", self.system_namespace()),
@@ -177,8 +182,8 @@ impl Installation {
         replicas
     }
 
-    /// A kubeconfig with the role's service account.
-    fn kubeconfig(&self, role: Role) -> PathBuf {
+    /// A kubeconfig with the role's service account. A proxy is spoken to without TLS.
+    fn kubeconfig(&self, role: Role, proxy: Option<SocketAddr>) -> PathBuf {
         let account = format!("{}-{}", self.prefix, role.name());
         let namespace = self.system_namespace();
         let token = self.kubectl.must(&["create", "token", &account, "-n", &namespace, "--duration=1h"]);
@@ -187,10 +192,14 @@ impl Installation {
             .lines()
             .map(|line| match line.split_once("{token: ") {
                 Some((before, _)) => format!("{before}{{token: {}}}}}]", token.trim()),
-                None => line.to_owned(),
+                None => match (line.split_once("server: \""), proxy) {
+                    (Some((before, _)), Some(proxy)) => format!("{before}server: \"http://{proxy}\"}}}}]"),
+                    _ => line.to_owned(),
+                },
             })
             .collect();
-        let file = self.folder.join(format!("{}.kubeconfig", role.name()));
+        let through = proxy.map_or(String::new(), |proxy| format!("-{}", proxy.port()));
+        let file = self.folder.join(format!("{}{through}.kubeconfig", role.name()));
         fs::write(&file, own.join("\n")).expect("write a kubeconfig");
         file
     }

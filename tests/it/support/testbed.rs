@@ -88,6 +88,14 @@ impl Testbed {
         }
     }
 
+    /// Sends a part a signal by its name, such as `STOP` and `CONT`.
+    pub fn signal(&self, part: Part, name: &str) {
+        assert!(self.own, "only a testbed of the test's own may lose a part");
+        let process = fs::read_to_string(self.folder.join(format!("{}.pid", part.name()))).expect("read a part's id");
+        let sent = Command::new("kill").args([&format!("-{name}"), process.trim()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "send {name} to {part:?}");
+    }
+
     fn control(&self, verb: &str, part: Part) {
         assert!(self.own, "only a testbed of the test's own may lose a part");
         let done = script().arg(verb).arg(&self.folder).arg(part.name()).status();

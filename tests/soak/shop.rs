@@ -1,0 +1,272 @@
+//! An installation with as many replicas as a story wants, a policy, a client, and the load on them.
+//!
+//! Flows in: a plan. Flows out: everything ready, each replica with a proxy of its own where the plan says so.
+
+use crate::load::Load;
+use crate::proxy::Proxy;
+use crate::support::await_condition;
+use crate::support::installation::{Installation, Replica, Role};
+use crate::support::standalone::now;
+use crate::support::testbed::Testbed;
+use crate::wire::Wire;
+use countersign_api::SigningKey;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How long what takes a few writes may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(40);
+pub const LEASE: [&str; 3] = ["--lease-duration=5s", "--lease-deadline=3s", "--lease-retry=500ms"];
+/// Keys go through their whole life within a minute.
+pub const SECONDS: [&str; 10] = [
+    "--max-access-token-lifetime=10s",
+    "--default-access-token-lifetime=10s",
+    "--jwks-max-age=200ms",
+    "--propagation=200ms",
+    "--clock-skew=200ms",
+    "--leeway=200ms",
+    "--offline-grace=15m",
+    "--heartbeat-period=1s",
+    "--heartbeat-expiry=5s",
+    "--shutdown-delay=1s",
+];
+
+/// What a story wants.
+pub struct Plan<'a> {
+    /// How many controllers, issuers, verifiers.
+    pub replicas: [usize; 3],
+    /// For every role.
+    pub flags: &'a [&'a str],
+    pub pre_publish: &'a str,
+    /// Whether each replica has a proxy before the API server.
+    pub proxied: bool,
+    pub rate: u32,
+    /// How long an issuer's lane rests after a token.
+    pub rest: Duration,
+}
+
+impl Default for Plan<'_> {
+    fn default() -> Self {
+        Self {
+            replicas: [2, 2, 2],
+            flags: &SECONDS,
+            pre_publish: "1s",
+            proxied: false,
+            rate: 1,
+            rest: Duration::from_millis(20),
+        }
+    }
+}
+
+/// A replica and its way to the API server.
+pub struct Member {
+    pub role: Role,
+    pub replica: Replica,
+    proxy: Option<Proxy>,
+}
+
+pub struct Shop {
+    pub installation: Installation,
+    pub namespace: String,
+    pub client: Client,
+    pub controllers: Vec<Member>,
+    pub issuers: Vec<Member>,
+    pub verifiers: Vec<Member>,
+    pub load: Arc<Load>,
+    pub lanes: JoinSet<()>,
+    proxied: bool,
+}
+
+// === impl Member ===
+
+impl Member {
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the plan asked for proxies")
+    }
+}
+
+// === impl Shop ===
+
+impl Shop {
+    pub async fn open(testbed: &Testbed, plan: Plan<'_>) -> Self {
+        let installation = Installation::new(testbed, plan.flags);
+        let namespace = testbed.namespace("shop").await;
+        installation.kubectl.apply(&manifest(&installation, &namespace, plan.pre_publish));
+        let load = Arc::new(Load::new(("", ""), Default::default(), Default::default(), (1, Duration::ZERO)));
+        let mut shop = Self {
+            client: testbed.client().await,
+            installation,
+            namespace,
+            controllers: Vec::new(),
+            issuers: Vec::new(),
+            verifiers: Vec::new(),
+            load,
+            lanes: JoinSet::new(),
+            proxied: plan.proxied,
+        };
+        for (role, count) in [Role::Controller, Role::Issuer, Role::Verifier].into_iter().zip(plan.replicas) {
+            for _ in 0..count {
+                let member = shop.spawn(testbed, role, &[]).await;
+                shop.members(role).push(member);
+            }
+        }
+        shop.ready().await;
+        shop.load = shop.load(&plan);
+        shop.serves().await;
+        shop
+    }
+
+    fn members(&mut self, role: Role) -> &mut Vec<Member> {
+        match role {
+            Role::Controller => &mut self.controllers,
+            Role::Issuer => &mut self.issuers,
+            Role::Verifier => &mut self.verifiers,
+        }
+    }
+
+    /// Starts a replica, not waiting for it.
+    pub async fn spawn(&self, testbed: &Testbed, role: Role, flags: &[&str]) -> Member {
+        let proxy = if self.proxied { Some(Proxy::start(testbed).await) } else { None };
+        let lease: &[&str] = if role == Role::Controller { &LEASE } else { &[] };
+        let address = proxy.as_ref().map(|proxy| proxy.address);
+        let replica = self.installation.spawn_at(role, address, &[lease, flags].concat());
+        Member { role, replica, proxy }
+    }
+
+    /// Waits until every replica and the client are ready.
+    pub async fn ready(&mut self) {
+        for member in self.controllers.iter_mut().chain(&mut self.issuers).chain(&mut self.verifiers) {
+            member.replica.process.ready(member.replica.admin).await;
+        }
+        let wait = ["wait", "oac/checkout", "-n", &self.namespace, "--for=condition=Ready", "--timeout=40s"];
+        self.installation.kubectl.must(&wait);
+    }
+
+    fn load(&self, plan: &Plan<'_>) -> Arc<Load> {
+        let value = |key| self.installation.secret_value(&self.namespace, "checkout-oauth", key);
+        let namespace = &self.namespace;
+        let question = (format!("orders.{namespace}.svc"), format!("/ext-authz/policy/{namespace}/orders/orders/7"));
+        let issuers: Vec<SocketAddr> = self.issuers.iter().map(|member| member.replica.issuer).collect();
+        let verifiers: Vec<SocketAddr> = self.verifiers.iter().map(|member| member.replica.http).collect();
+        let credentials = (value("client_id"), value("client_secret"));
+        let credentials = (credentials.0.as_str(), credentials.1.as_str());
+        Arc::new(Load::new(credentials, question, [issuers, verifiers], (plan.rate, plan.rest)))
+    }
+
+    /// Waits until every issuer gives a token that every verifier takes.
+    pub async fn serves(&self) {
+        let look = async || {
+            for issuer in &self.issuers {
+                let token = self.load.token(&mut Wire::default(), issuer.replica.issuer).await?;
+                for verifier in &self.verifiers {
+                    let verdict = self.load.verdict(&mut Wire::default(), verifier.replica.http, &token.text).await?;
+                    (verdict == 200).then_some(()).ok_or(format!("{verdict}"))?;
+                }
+            }
+            Ok::<(), String>(())
+        };
+        await_condition("every replica to serve", SOON, look, Result::is_ok).await.expect("accepted as serving");
+    }
+
+    pub fn begin_load(&mut self) {
+        self.lanes = self.load.begin();
+    }
+
+    /// Ends the load; nothing may have failed.
+    pub async fn end_load(&mut self) {
+        self.load.end(std::mem::take(&mut self.lanes)).await;
+        self.load.seen.nothing_failed();
+    }
+
+    pub fn system(&self) -> String {
+        self.installation.system_namespace()
+    }
+
+    pub async fn ask_for_rotation(&self) {
+        let keys: Api<SigningKey> = Api::namespaced(self.client.clone(), &self.system());
+        let asked = json!({"metadata": {"annotations": {"countersign.dev/rotate-at": now().to_string()}}});
+        keys.patch("default", &PatchParams::default(), &Patch::Merge(asked)).await.expect("annotate the SigningKey");
+    }
+
+    /// The key each issuer signs with.
+    pub async fn signing_keys(&self) -> Vec<Result<String, String>> {
+        let mut keys = Vec::new();
+        for issuer in &self.issuers {
+            keys.push(self.load.token(&mut Wire::default(), issuer.replica.issuer).await.map(|token| token.key_id));
+        }
+        keys
+    }
+
+    /// Rotates the signing key and waits until every issuer signs with another; how long that took.
+    pub async fn rotate(&self, patience: Duration) -> Duration {
+        let (before, begun) = (self.signing_keys().await, Instant::now());
+        self.ask_for_rotation().await;
+        self.rotated_from(&before, patience).await;
+        begun.elapsed()
+    }
+
+    pub async fn rotated_from(&self, before: &[Result<String, String>], patience: Duration) {
+        let other = |keys: &Vec<Result<String, String>>| {
+            keys.iter().all(|key| key.is_ok() && !before.contains(key)) && keys.iter().all(|key| key == &keys[0])
+        };
+        await_condition("another key to sign", patience, async || self.signing_keys().await, other).await;
+    }
+
+    /// Which controller leads.
+    pub fn leader(&self) -> usize {
+        let path = "jsonpath={.spec.holderIdentity}";
+        let args = ["get", "lease", "countersign-controller", "-n", &self.system(), "-o", path];
+        let holder = self.installation.kubectl.must(&args);
+        let leads = |member: &Member| holder.ends_with(&format!("controller-{}", member.replica.admin.port()));
+        self.controllers.iter().position(leads).unwrap_or_else(|| panic!("{holder:?} leads"))
+    }
+
+    /// Patches an object of the tenant.
+    pub fn patch(&self, object: &str, patch: &str) {
+        self.installation.kubectl.must(&["patch", object, "-n", &self.namespace, "--type=merge", "-p", patch]);
+    }
+
+    /// A field of an object of the tenant, empty where there is none.
+    pub fn field(&self, object: &str, path: &str) -> String {
+        let path = format!("jsonpath={{{path}}}");
+        self.installation.kubectl.must(&["get", object, "-n", &self.namespace, "--ignore-not-found", "-o", &path])
+    }
+}
+
+fn manifest(installation: &Installation, namespace: &str, pre_publish: &str) -> String {
+    let (issuer, system) = (&installation.issuer_name, installation.system_namespace());
+    format!(
+        "apiVersion: countersign.dev/v1alpha1
+kind: SigningKey
+metadata: {{name: default, namespace: {system}}}
+spec: {{issuer: {issuer}, algorithm: ES256, rotation: {{period: 720h, prePublish: {pre_publish}}}}}
+---
+apiVersion: countersign.dev/v1alpha1
+kind: ScopePolicy
+metadata: {{name: orders, namespace: {namespace}}}
+spec:
+  issuer: {issuer}
+  audience: https://orders.{namespace}.svc
+  mode: Enforce
+  targetRefs: [{{group: '', kind: Service, name: orders}}]
+  scopes: [{{name: 'orders:read'}}]
+  grants: [{{scopes: ['orders:read'], to: [{{namespaces: Same}}]}}]
+  rules:
+  - name: read-one-order
+    matches: [{{methods: [GET], path: {{type: Template, value: '/orders/{{id}}'}}}}]
+    protection: Scoped
+    allow: [{{scopes: ['orders:read']}}]
+---
+apiVersion: countersign.dev/v1alpha1
+kind: OAuthClient
+metadata: {{name: checkout, namespace: {namespace}}}
+spec:
+  issuer: {issuer}
+  access: [{{audience: 'https://orders.{namespace}.svc', scopes: ['orders:read']}}]
+"
+    )
+}
