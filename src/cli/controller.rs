@@ -18,7 +18,7 @@ use crate::snapshot::Role;
 ///
 /// Several may run; one leads and writes, the others are ready to take over:
 ///
-///   countersign controller --issuer-url https://auth.example.com --ca-file ca.crt
+///     countersign controller --issuer-url https://auth.example.com --ca-file ca.crt
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Controller {
@@ -63,7 +63,7 @@ impl Controller {
         process.serve_admin(self.admin.admin_listen).await?;
         let objects = self.connection.objects(&process.clock).await?;
         let mut roles = Roles::start(&mut process, objects, site, self.replica.name()?, Role::Controller);
-        roles.controller(ca, lease)?;
+        roles.controller(ca, lease);
         process.run().await
     }
 }

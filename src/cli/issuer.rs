@@ -15,7 +15,7 @@ use crate::snapshot::Role;
 ///
 /// Any number may run:
 ///
-///   countersign issuer --issuer-url https://auth.example.com --tls-cert tls.crt --tls-key tls.key
+///     countersign issuer --issuer-url https://auth.example.com --tls-cert tls.crt --tls-key tls.key
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Issuer {

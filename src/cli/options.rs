@@ -28,7 +28,7 @@ pub(crate) struct Installation {
     /// Domain under which the cluster's Services are found
     #[arg(long, env = "COUNTERSIGN_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
     pub(crate) cluster_domain: String,
-    /// Audience that no policy may claim, such as one the API server accepts (https://kubernetes.default.svc); may be given
+    /// Audience that no policy may claim, such as one the API server accepts (`https://kubernetes.default.svc`); may be given
     /// several times; by default only the issuer's own URLs and the API server's names
     #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
     pub(crate) reserved_audience: Vec<countersign_core::names::Audience>,
@@ -39,7 +39,7 @@ pub(crate) struct Installation {
 /// The issuer's own URL, wherever it must be known.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct IssuerUrl {
-    /// The issuer's URL as clients see it, such as https://auth.example.com: the `iss` of every token. It never comes from a
+    /// The issuer's URL as clients see it, such as `https://auth.example.com`: the `iss` of every token. It never comes from a
     /// request
     #[arg(long, env = "COUNTERSIGN_ISSUER_URL", value_name = "URL", value_parser = issuer_url)]
     pub(crate) issuer_url: String,

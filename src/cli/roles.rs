@@ -99,7 +99,7 @@ impl<'a> Roles<'a> {
     }
 
     /// Reconciles while this process leads.
-    pub(crate) fn controller(&mut self, ca: Option<String>, lease: LeaseTimings) -> Result<()> {
+    pub(crate) fn controller(&mut self, ca: Option<String>, lease: LeaseTimings) {
         let issuer = &self.site.settings.issuer_url;
         let connection = Connection {
             issuer: issuer.clone(),
@@ -122,7 +122,6 @@ impl<'a> Roles<'a> {
             connection,
         };
         controller::start::start(&mut self.process.supervisor, &self.process.metrics, &settings);
-        Ok(())
     }
 
     /// Serves `/oauth2/*`; returns the address bound.

@@ -40,7 +40,7 @@ pub(crate) struct Token {
     secret: Option<ObjectRef>,
     #[command(flatten)]
     connection: Connection,
-    /// Token endpoint, such as https://auth.example.com/oauth2/token; default: the one the Secret names
+    /// Token endpoint, such as `https://auth.example.com/oauth2/token`; default: the one the Secret names
     #[arg(long = "token-endpoint", env = "COUNTERSIGN_TOKEN_ENDPOINT", value_name = "URL", value_parser = options::endpoint_url)]
     endpoint: Option<String>,
     /// Authorities for https, PEM; default: the Secret's ca.crt. For an issuer with a public certificate give the system's,

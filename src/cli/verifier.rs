@@ -16,7 +16,7 @@ use crate::verifier::{Network, Settings};
 ///
 /// Any number may run; Envoy asks over gRPC or HTTP, other proxies over HTTP:
 ///
-///   countersign verifier --issuer-url https://auth.example.com --tls-cert tls.crt --tls-key tls.key
+///     countersign verifier --issuer-url https://auth.example.com --tls-cert tls.crt --tls-key tls.key
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Verifier {
