@@ -49,6 +49,12 @@ bench: tools ## measure beside floors, about 15 minutes; ARGS="--only check" for
 	$(CARGO) build --release --locked --package countersign-benches
 	target/release/servers $(or $(ARGS),--write)
 
+MINUTES ?= 10
+.PHONY: fuzz
+fuzz: ## attack every parser at random, MINUTES=10 each; F=<target> for one of them; needs a nightly compiler
+	@tests/setup.sh fuzz
+	@tests/fuzz.sh $(MINUTES) $(F)
+
 # Longer than all stories take; what hangs is ended with it.
 SOAK_BOUND ?= 3h
 SOAK := $(TOOLS)/cargo-nextest nextest run --profile soak --test soak --features test-clock --locked

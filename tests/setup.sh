@@ -56,6 +56,8 @@ build_node_client() {
   npm ci --prefix "$1" --no-audit --no-fund --ignore-scripts --loglevel error --silent >&2
 }
 
+build_cargo_fuzz() { cargo install cargo-fuzz --version "$cargo_fuzz" --locked --quiet --root "$1" --target-dir "$1.target" && rm -rf "$1.target"; }
+
 need cc flock go node npm openssl python3 sha256sum
 exec 9>"$cache/.lock"
 flock 9
@@ -79,3 +81,11 @@ link "$provided" node-client
 
 provide go-client "$(hash tests/clients/go/go.* tests/clients/go/main.go)" build_go_client
 link "$provided/go-client"
+
+# Only for `make fuzz`, which asks for it.
+if [ "${1:-}" = fuzz ]; then
+  need c++
+  cargo_fuzz=0.13.2
+  provide cargo-fuzz "$cargo_fuzz" build_cargo_fuzz
+  link "$provided/bin/cargo-fuzz"
+fi
