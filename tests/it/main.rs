@@ -17,6 +17,7 @@ mod controller;
 mod converged;
 mod crds;
 mod draining;
+mod ext_authz;
 mod fuzz_seeds;
 mod harness;
 mod nginx;

@@ -42,6 +42,11 @@ impl Forge {
 
     /// Signs these texts as they are.
     pub fn sign(&self, header: &str, claims: &str) -> String {
+        self.sign_bytes(header, claims.as_bytes())
+    }
+
+    /// Signs what need not be text.
+    pub fn sign_bytes(&self, header: &str, claims: &[u8]) -> String {
         let message = format!("{}.{}", encode(header), encode(claims));
         format!("{message}.{}", encode(self.signature(&message)))
     }
