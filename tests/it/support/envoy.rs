@@ -178,13 +178,13 @@ fn ext_authz(index: usize, wire: &Wire) -> Value {
     match wire {
         Wire::Grpc { .. } => {
             filter["encode_raw_headers"] = json!(true);
-            filter["grpc_service"] = json!({"envoy_grpc": {"cluster_name": verifier_name(index)}, "timeout": "0.2s"});
+            filter["grpc_service"] = json!({"envoy_grpc": {"cluster_name": verifier_name(index)}, "timeout": "2s"});
         }
         Wire::Http { verifier, prefix } => {
             // What the verifier is to take away it must see: only some headers are sent on this wire by default.
             filter["allowed_headers"] = json!({"patterns": [{"prefix": "x-countersign-"}]});
             filter["http_service"] = json!({
-                "server_uri": {"uri": format!("http://{verifier}"), "cluster": verifier_name(index), "timeout": "0.2s"},
+                "server_uri": {"uri": format!("http://{verifier}"), "cluster": verifier_name(index), "timeout": "2s"},
                 "path_prefix": prefix,
                 "authorization_response": {
                     "allowed_upstream_headers": {"patterns": [{"prefix": "x-countersign-"}]},
