@@ -17,5 +17,7 @@ pub mod policy;
 pub mod request;
 pub mod revocation;
 pub mod scope;
+#[cfg(test)]
+mod tests;
 pub mod timings;
 pub mod token;

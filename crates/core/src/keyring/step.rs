@@ -154,9 +154,13 @@ impl Round<'_> {
     /// A keyring older than what is remembered was restored from a backup: the stricter values come back.
     fn write_back(&self, draft: &mut Keyring, stored: bool) {
         if let Some(remembered) = self.observed.remembered.as_ref().filter(|known| known.serial > draft.serial) {
-            *draft = draft.merged(remembered);
+            let restored = std::mem::replace(draft, draft.merged(remembered));
+            if stored {
+                draft.give_up_standbys_unknown_to(&restored);
+            }
             draft.rollback_at = Some(self.now);
         } else if stored && self.highest_known() > draft.serial {
+            draft.next_key = draft.next_key.max(self.highest_known() + 1);
             draft.rollback_at = Some(self.now);
         }
         if self.observed.spec.accept_restore.is_some_and(|until| draft.rollback_at.is_some_and(|at| at <= until)) {
@@ -344,6 +348,15 @@ impl RingKey {
 impl Keyring {
     /// How many keys out of service are remembered.
     const REMEMBERED: usize = 32;
+
+    /// A standby made since the backup has signed nothing, and a backup that holds private halves does not hold its own:
+    /// it would be a key that becomes Active and cannot sign.
+    fn give_up_standbys_unknown_to(&mut self, restored: &Self) {
+        let unknown = |key: &RingKey| key.state == KeyState::Published && restored.key(key.key_id()).is_none();
+        for key in self.keys.iter_mut().filter(|key| unknown(key)) {
+            key.state = KeyState::Removed;
+        }
+    }
 
     /// Forgets the oldest Removed keys past the bound; Revoked ones are kept.
     fn forget_removed(&mut self) {

@@ -5,6 +5,7 @@ mod life;
 mod properties;
 mod restores;
 mod search;
+mod world;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

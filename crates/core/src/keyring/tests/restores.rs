@@ -43,7 +43,30 @@ fn a_restored_keyring_never_brings_a_key_back_to_life() {
     let step = step(bed.ring.as_ref(), &bed.observed, at(1200), &timings());
     let written = step.ring.expect("the stricter values");
     assert!(written.serial > serial && step.findings.rollback);
-    assert_eq!(written.keys.iter().map(|key| key.state).collect::<Vec<_>>(), [Revoked, Active, Published]);
+    assert_eq!(written.keys.iter().map(|key| key.state).collect::<Vec<_>>(), [Revoked, Active, KeyState::Removed]);
+}
+
+#[test]
+fn a_leader_that_remembers_nothing_gives_no_number_again_that_a_replica_may_know() {
+    let mut bed = Bed::booted();
+    bed.observed.witnesses = vec![witness("v", ReplicaRole::Verifier, 9)];
+    bed.run_to(1000 + PERIOD);
+    bed.all_report();
+    bed.settle();
+    let numbers: Vec<_> = bed.ring().keys.iter().map(|key| key.serial).collect();
+    assert_eq!(numbers, [1, 2, 10], "the restored keyring says 3 is next; at most one key came with each serial");
+}
+
+#[test]
+fn a_standby_made_since_the_backup_is_given_up_as_its_private_half_may_be_gone() {
+    let mut bed = Bed::booted();
+    let backup = bed.ring.clone();
+    bed.run_to(1000 + PERIOD);
+    assert_eq!(bed.states(), [Retiring, Active, Published]);
+    bed.observed.remembered = bed.ring.take();
+    bed.ring = backup;
+    bed.run_to(1100 + PERIOD);
+    assert_eq!(bed.states(), [Retiring, Active, KeyState::Removed, Published]);
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! Every interleaving of a small world around one client's secret: crashes between any two calls, a leader that has lost
+//! its place, an issuer that lags, people who rotate, reject, meddle and lose things.
+
+use proptest::prelude::*;
+
+use super::world::{Bench, Faults, Mutant};
+use crate::tests::search::{bound, search, walk};
+
+fn usual() -> Faults {
+    Faults { horizon: bound(4, 7), rotations: bound(1, 2), ..Faults::default() }
+}
+
+fn everything() -> Faults {
+    Faults { horizon: 20, rotations: 5, compromise: true, meddling: 5, losses: 0 }
+}
+
+fn holds(faults: Faults) {
+    if let Err(broken) = search(&Bench { faults, mutant: None }) {
+        panic!("{broken:#?}");
+    }
+}
+
+#[test]
+fn no_interleaving_of_rotations_breaks_a_promise() {
+    holds(Faults { rotations: 2, horizon: bound(5, 7), ..usual() });
+}
+
+#[test]
+fn no_interleaving_with_a_compromise_breaks_a_promise() {
+    holds(Faults { compromise: true, ..usual() });
+}
+
+#[test]
+fn no_interleaving_with_people_who_meddle_breaks_a_promise() {
+    holds(Faults { meddling: 1, ..usual() });
+}
+
+#[test]
+fn no_interleaving_with_lost_status_breaks_a_promise() {
+    holds(Faults { losses: 1, ..usual() });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(bound(64, 10_000)))]
+
+    #[test]
+    fn no_walk_through_a_larger_world_breaks_a_promise(choices in prop::collection::vec(0usize..720_720, 1..120)) {
+        let walked = walk(&Bench { faults: everything(), mutant: None }, &choices);
+        prop_assert!(walked.is_ok(), "{:#?}", walked.err());
+    }
+}
+
+fn caught(mutant: Mutant, faults: Faults) -> String {
+    let broken = search(&Bench { faults, mutant: Some(mutant) }).expect_err("a broken promise");
+    println!("{broken:#?}");
+    broken.promise
+}
+
+#[test]
+fn a_rotation_without_overlap_is_caught() {
+    let promise = caught(Mutant::SkipsOverlap, usual());
+    assert_eq!(promise, "an issuer refuses the value before the last within its overlap");
+}
+
+#[test]
+fn a_rotation_that_never_ends_older_values_is_caught() {
+    assert!(caught(Mutant::KeepsAll, usual()).starts_with("the end is"));
+}
+
+#[test]
+fn a_value_given_the_present_time_is_caught() {
+    let promise = caught(Mutant::IssuesAtNow, Faults { compromise: true, ..usual() });
+    assert!(promise.starts_with("the end is") || promise.starts_with("the secret does not"), "{promise}");
+}
+
+#[test]
+fn a_leader_that_writes_without_a_resource_version_is_caught() {
+    let promise = caught(Mutant::WritesBlindly, Faults { rotations: 2, ..usual() });
+    assert!(["issue times went back", "a value refused before is accepted again"].contains(&&*promise), "{promise}");
+}
