@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::set::{Routes, routes};
 use super::{
     Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, Target, TokenSource, Unmatched,
     Unreadable,
@@ -23,6 +24,8 @@ pub struct Compiled {
     /// Whether it stands in for an object that could not be read.
     pub(super) unreadable: Option<Unreadable>,
     pub(super) rules: Vec<Rule>,
+    /// The same by path, for every set in which the policy shares its hosts with no other.
+    pub(super) routes: Arc<Routes>,
     problems: Vec<Problem>,
 }
 
@@ -31,7 +34,7 @@ pub struct Compiled {
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
     pub(super) mode: Mode,
-    pub(super) matches: Vec<RuleMatch>,
+    pub(super) matches: Box<[RuleMatch]>,
     pub(super) effect: RuleEffect,
 }
 
@@ -42,7 +45,8 @@ pub(super) struct RuleMatch {
     pub(super) index: usize,
     pub(super) methods: Methods,
     pub(super) pattern: Pattern,
-    pub(super) params: Vec<(usize, Arc<str>)>,
+    /// The parameters of the pattern; empty where no condition could ask for them.
+    pub(super) params: Box<[(usize, Arc<str>)]>,
 }
 
 /// What a rule asks for, compiled.
@@ -50,7 +54,7 @@ pub(super) struct RuleMatch {
 pub(super) enum RuleEffect {
     Public,
     Authenticated,
-    Scoped(Vec<Way>),
+    Scoped(Box<[Way]>),
     /// It could not be understood or compiled: whatever it matches is refused.
     Refused,
 }
@@ -91,7 +95,8 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
     keep(&mut problems, &source.grants);
     keep(&mut problems, &source.resource_servers);
     not_built(source, &mut problems);
-    let rules = source.rules.iter().enumerate().map(|(at, rule)| compile_rule(at, rule, &mut problems)).collect();
+    let rules: Vec<_> =
+        source.rules.iter().enumerate().map(|(at, rule)| compile_rule(at, rule, &mut problems)).collect();
     let reads_header = token_sources(&source.token_sources, &mut problems);
     Compiled {
         object: object.clone(),
@@ -100,6 +105,7 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
         cors_preflight: source.cors_preflight,
         reads_header,
         unreadable: source.unreadable,
+        routes: Arc::new(routes([rules.as_slice()])),
         rules,
         problems,
     }
@@ -112,9 +118,14 @@ fn keep<T>(problems: &mut Vec<Problem>, elements: &[Result<T, Problem>]) {
 fn compile_rule(at: usize, rule: &RuleSource, problems: &mut Vec<Problem>) -> Rule {
     keep(problems, &rule.matches);
     keep(problems, std::slice::from_ref(&rule.effect));
+    let has_conditions = match rule.effect.as_ref().map(|effect| &effect.protection) {
+        Ok(Protection::Scoped(allow)) => allow.iter().any(|allow| allow.when.is_some()),
+        _ => false,
+    };
     let matches = rule.matches.iter().enumerate().filter_map(|(index, found)| {
         let found = found.as_ref().ok()?;
-        let params = found.pattern.params().map(|(at, name)| (at, Arc::clone(name))).collect();
+        let params = found.pattern.params().filter(|_| has_conditions).map(|(at, name)| (at, Arc::clone(name)));
+        let params = params.collect();
         Some(RuleMatch { index, methods: found.methods, pattern: found.pattern.clone(), params })
     });
     let matches = matches.collect();
@@ -144,7 +155,7 @@ fn compile_ways(rule: usize, allow: &[super::Allow], problems: &mut Vec<Problem>
             }
         }
     }
-    if ways.len() == allow.len() { RuleEffect::Scoped(ways) } else { RuleEffect::Refused }
+    if ways.len() == allow.len() { RuleEffect::Scoped(ways.into()) } else { RuleEffect::Refused }
 }
 
 /// Whether `Header` is among the sources; every other one is named as a problem and reads nothing.

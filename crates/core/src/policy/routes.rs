@@ -19,7 +19,8 @@ type NodeId = u32;
 
 #[derive(Clone, Debug)]
 struct Node<T> {
-    literals: HashMap<Arc<str>, NodeId>,
+    /// Most nodes are ends, so this is absent rather than empty.
+    literals: Option<Box<HashMap<Arc<str>, NodeId>>>,
     param: Option<NodeId>,
     /// What hangs on the pattern that ends here.
     exact: Option<T>,
@@ -31,7 +32,7 @@ struct Node<T> {
 
 impl<T> Node<T> {
     fn new() -> Self {
-        Self { literals: HashMap::new(), param: None, exact: None, prefix: None }
+        Self { literals: None, param: None, exact: None, prefix: None }
     }
 }
 
@@ -59,7 +60,7 @@ impl<T: Default> Trie<T> {
     fn child(&mut self, at: NodeId, segment: &Segment) -> Option<NodeId> {
         let node = self.node_mut(at)?;
         let known = match segment {
-            Segment::Literal(text) => node.literals.get(text).copied(),
+            Segment::Literal(text) => node.literals.as_ref().and_then(|literals| literals.get(text).copied()),
             Segment::Param(_) => node.param,
         };
         if known.is_some() {
@@ -69,7 +70,7 @@ impl<T: Default> Trie<T> {
         let node = self.node_mut(at)?;
         match segment {
             Segment::Literal(text) => {
-                node.literals.insert(Arc::clone(text), new);
+                node.literals.get_or_insert_default().insert(Arc::clone(text), new);
             }
             Segment::Param(_) => node.param = Some(new),
         }
@@ -88,6 +89,11 @@ impl<T> Trie<T> {
         self.descend(0, path.strip_prefix('/'), &takes_part)
     }
 
+    /// Gives back what was reserved for more patterns.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.nodes.shrink_to_fit();
+    }
+
     /// All slots.
     pub(super) fn slots(&self) -> impl Iterator<Item = &T> {
         self.nodes.iter().flat_map(|node| node.exact.iter().chain(&node.prefix))
@@ -102,7 +108,8 @@ impl<T> Trie<T> {
             Some(rest) => {
                 let (segment, rest) =
                     rest.split_once('/').map_or((rest, None), |(segment, rest)| (segment, Some(rest)));
-                let literal = node.literals.get(segment).and_then(|&child| self.descend(child, rest, takes_part));
+                let literal = node.literals.as_ref().and_then(|literals| literals.get(segment));
+                let literal = literal.and_then(|&child| self.descend(child, rest, takes_part));
                 let param = node.param.filter(|_| !segment.is_empty());
                 literal.or_else(|| param.and_then(|child| self.descend(child, rest, takes_part)))
             }

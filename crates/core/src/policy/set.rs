@@ -51,7 +51,8 @@ type MemberId = u32;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) members: Vec<MemberId>,
-    routes: Trie<Vec<Entry>>,
+    /// The policy's own where there is only one: most policies share no host, and each rule is held once.
+    routes: Arc<Routes>,
     pub(super) has_shadow_rules: bool,
     pub(super) mode: Mode,
     pub(super) unmatched: Unmatched,
@@ -61,11 +62,15 @@ pub(super) struct Group {
     pub(super) unreadable: bool,
 }
 
+/// The rules of some policies, by path.
+pub(super) type Routes = Trie<Vec<Entry>>;
+
 /// One match of one rule, where its pattern ends.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+pub(super) struct Entry {
     methods: Methods,
-    member: MemberId,
+    /// Which of the policies the rule is from.
+    place: u32,
     rule: u32,
     matched: u32,
     /// A Shadow rule takes no part.
@@ -140,19 +145,10 @@ impl PolicySet {
 
     fn group(&self, members: &[MemberId]) -> Group {
         let policies = || members.iter().filter_map(|&id| self.member(id)).map(|member| &*member.policy);
-        let mut routes: Trie<Vec<Entry>> = Trie::default();
-        for &member in members {
-            let rules = self.member(member).map_or([].as_slice(), |member| &member.policy.rules);
-            for (rule, number) in rules.iter().zip(0..) {
-                for (found, matched) in rule.matches.iter().zip(0..) {
-                    let takes_part = rule.mode == Mode::Enforce;
-                    let entry = Entry { methods: found.methods, member, rule: number, matched, takes_part };
-                    if let Some(slot) = routes.slot(&found.pattern) {
-                        slot.push(entry);
-                    }
-                }
-            }
-        }
+        let routes = match policies().next() {
+            Some(only) if members.len() == 1 => Arc::clone(&only.routes),
+            _ => Arc::new(routes(policies().map(|policy| policy.rules.as_slice()))),
+        };
         Group {
             members: members.to_vec(),
             routes,
@@ -193,8 +189,8 @@ impl PolicySet {
         &self.members
     }
 
-    fn selected(&self, entry: Entry) -> Option<Selected<'_>> {
-        let member = self.member(entry.member)?;
+    fn selected(&self, group: &Group, entry: Entry) -> Option<Selected<'_>> {
+        let member = self.member(*group.members.get(usize::try_from(entry.place).ok()?)?)?;
         let rule = member.policy.rules.get(usize::try_from(entry.rule).ok()?)?;
         let matched = rule.matches.get(usize::try_from(entry.matched).ok()?)?;
         Some(Selected { member, rule, matched })
@@ -203,20 +199,21 @@ impl PolicySet {
     /// Rules that deny each other because they share a pattern and a method, with the policy each is in.
     pub fn ambiguities(&self) -> Vec<(ObjectRef, Problem)> {
         let groups = self.hosts.values().flatten().flat_map(|(_, claimed)| claimed.slots()).flatten();
-        let slots = groups.flat_map(|group| group.routes.slots());
+        // A policy has several names, and one group under each of them.
+        let groups: HashMap<_, _> = groups.map(|group| (Arc::as_ptr(group), &**group)).collect();
         let mut found = BTreeSet::new();
-        for slot in slots {
-            let taking_part: Vec<_> = slot.iter().filter(|entry| entry.takes_part).collect();
-            for entry in &taking_part {
-                let rival = taking_part.iter().find(|other| other.rivals(entry));
-                found.extend(rival.and_then(|rival| self.ambiguity(**entry, **rival)));
+        for (group, slot) in groups.values().flat_map(|group| group.routes.slots().map(move |slot| (group, slot))) {
+            let taking_part = || slot.iter().filter(|entry| entry.takes_part);
+            for entry in taking_part() {
+                let rival = taking_part().find(|other| other.rivals(entry));
+                found.extend(rival.and_then(|rival| self.ambiguity(group, *entry, *rival)));
             }
         }
         found.into_iter().collect()
     }
 
-    fn ambiguity(&self, entry: Entry, rival: Entry) -> Option<(ObjectRef, Problem)> {
-        let (mine, other) = (self.selected(entry)?, self.selected(rival)?);
+    fn ambiguity(&self, group: &Group, entry: Entry, rival: Entry) -> Option<(ObjectRef, Problem)> {
+        let (mine, other) = (self.selected(group, entry)?, self.selected(group, rival)?);
         let element = format!("spec.rules[{}].matches[{}]", entry.rule, mine.matched.index);
         let (rule, policy) = (&other.rule.name, &other.member.policy.object);
         let message = format!("rule {rule:?} of {policy} has the same path and method; both deny: change one of them");
@@ -241,15 +238,35 @@ impl PolicySet {
             }
             found = found.or(Some(entry));
         }
-        found.and_then(|entry| self.selected(*entry)).map_or(Chosen::NoMethod, Chosen::Rule)
+        found.and_then(|entry| self.selected(group, *entry)).map_or(Chosen::NoMethod, Chosen::Rule)
     }
 
     /// The Shadow rule that would decide, were it enforced.
     pub(super) fn shadow_rule<'s>(&'s self, group: &'s Group, path: &str, method: Methods) -> Option<Selected<'s>> {
         let slot = group.routes.find(path, |_| true)?;
         let mut shadows = slot.iter().filter(|entry| entry.methods.intersects(method) && !entry.takes_part);
-        self.selected(*shadows.next()?)
+        self.selected(group, *shadows.next()?)
     }
+}
+
+/// All rules of some policies by path, the place of each policy being its place in the order given.
+pub(super) fn routes<'a>(policies: impl IntoIterator<Item = &'a [Rule]>) -> Routes {
+    let mut routes = Routes::default();
+    for (rules, place) in policies.into_iter().zip(0..) {
+        for (rule, number) in rules.iter().zip(0..) {
+            for (found, matched) in rule.matches.iter().zip(0..) {
+                let takes_part = rule.mode == Mode::Enforce;
+                let entry = Entry { methods: found.methods, place, rule: number, matched, takes_part };
+                if let Some(slot) = routes.slot(&found.pattern) {
+                    // Nearly all have one entry; room for four would outweigh it.
+                    slot.reserve_exact(1);
+                    slot.push(entry);
+                }
+            }
+        }
+    }
+    routes.shrink_to_fit();
+    routes
 }
 
 // === impl Entry ===
@@ -257,7 +274,7 @@ impl PolicySet {
 impl Entry {
     /// Whether both could decide one request and are not of one rule.
     fn rivals(&self, other: &Self) -> bool {
-        (self.member, self.rule) != (other.member, other.rule) && self.methods.intersects(other.methods)
+        (self.place, self.rule) != (other.place, other.rule) && self.methods.intersects(other.methods)
     }
 }
 
