@@ -217,10 +217,12 @@ where
 
     async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: I, peer: Peer) {
         let spoke = Arc::new(AtomicBool::new(false));
-        let (noted, service, shutdown) = (Arc::clone(&spoke), self.service, self.shutdown.clone());
+        // One handle a connection: cloning it takes a lock that every request of every port would wait for.
+        let shutdown = Arc::new(self.shutdown.clone());
+        let (noted, service) = (Arc::clone(&spoke), self.service);
         let answer = service_fn(move |request: Request<Incoming>| {
             noted.store(true, Ordering::Relaxed);
-            answer(service.clone(), request, peer, shutdown.clone())
+            answer(service.clone(), request, peer, Arc::clone(&shutdown))
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Framing::new(stream)), answer));
         let mut first_request = pin!(tokio::time::sleep(self.limits.header_read_timeout));
@@ -254,7 +256,7 @@ async fn answer<S, B>(
     service: S,
     mut request: Request<Incoming>,
     peer: Peer,
-    shutdown: Shutdown,
+    shutdown: Arc<Shutdown>,
 ) -> Result<Response<B>, Infallible>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
