@@ -16,10 +16,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_core::directory::{Change, Directory, NamespaceObject, PolicyObject, Settings};
 use countersign_core::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
-use countersign_core::names::{Audience, IssuerName, Namespace, ObjectName, ObjectRef, Uid};
+use countersign_core::names::{Audience, IssuerName, Namespace, ObjectName, ObjectRef, ScopeName, Uid};
 use countersign_core::policy::{
-    Allow, Cors, Effect, Match, Methods, Mode, Pattern, Protection, RuleSource, Selector, Source, Target, Unmatched,
-    decide,
+    Allow, Cors, Effect, Match, Methods, Mode, Pattern, Protection, RuleSource, ScopeDef, Selector, Source, Target,
+    Unmatched, decide,
 };
 use countersign_core::request::{Headers, Request, RequestParts};
 use countersign_core::revocation::Revoked;
@@ -169,7 +169,7 @@ fn policy(number: usize, rules: usize, generation: i64) -> (ObjectRef, PolicyObj
         targets: vec![Ok(Target::Service { name: object.name.clone() })],
         routes: vec![],
         mode: Mode::Enforce,
-        scopes: vec![],
+        scopes: vec![Ok(ScopeDef { name: ScopeName::new("orders:read").expect("a scope"), description: None })],
         grants: vec![],
         resource_servers: vec![],
         rules: (0..rules).map(rule).collect(),
