@@ -55,6 +55,7 @@ impl<K: Object> Guarded<K> {
         Self { object, meta }
     }
 
+    #[expect(clippy::result_large_err, reason = "moved once, into the table of the watch")]
     pub(super) fn into_result(self) -> Result<K, Malformed> {
         let Self { object, meta } = self;
         object.map_err(|Unread { error, body }| {

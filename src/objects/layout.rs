@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use countersign_core::names::{IssuerName, NameError, Namespace, ObjectRef};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -41,6 +42,8 @@ pub const PRIVATE_KEY_DATA: &str = "private.der";
 pub const RECORD_DATA: &str = "record.json";
 /// The data key of the random key under which those records are made.
 pub const RECORD_KEY_DATA: &str = "key";
+/// Kubernetes allows no longer name (a DNS subdomain).
+const LONGEST_NAME: usize = 253;
 
 /// What an internal object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,10 +142,15 @@ impl Layout {
         Key::namespaced(&self.system, &format!("client-secret-key-{version}"))
     }
 
-    /// The Secret with the record of a referenced secret. Namespaces hold no dot, so no two clients share a name.
+    /// The Secret with the record of a referenced secret. Namespaces hold no dot, so no two clients share a name; one that
+    /// would be longer than an object's name may be is a digest.
     pub fn reference_record(&self, client: &ObjectRef) -> Key {
-        let readable = format!("reference.{}.{}", client.namespace, client.name);
-        Key::namespaced(&self.keys, &readable)
+        let mut name = format!("reference.{}.{}", client.namespace, client.name);
+        if name.len() > LONGEST_NAME {
+            let digest = digest(&SHA256, name.as_bytes());
+            name = digest.as_ref().iter().fold("reference-".to_owned(), |name, byte| format!("{name}{byte:02x}"));
+        }
+        Key::namespaced(&self.keys, &name)
     }
 
     /// The Secret with the key those records are made with.
@@ -244,6 +252,16 @@ mod tests {
     fn layout() -> Layout {
         let issuer = IssuerName::new("default").unwrap();
         Layout::new(issuer, &Namespace::new("countersign-system").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_client_has_a_record_of_its_own_under_a_name_that_may_be() {
+        let record =
+            |namespace: &str, name: &str| layout().reference_record(&ObjectRef::new(namespace, name).unwrap()).name;
+        assert_eq!(&*record("shop", "checkout.eu"), "reference.shop.checkout.eu");
+        let (namespace, name) = ("n".repeat(63), format!("{0}.{0}.{0}.", "c".repeat(63)));
+        let (one, other) = (record(&namespace, &format!("{name}1")), record(&namespace, &format!("{name}2")));
+        assert!(one.len() <= 253 && one.starts_with("reference-") && one != other, "{one}");
     }
 
     #[test]

@@ -101,9 +101,11 @@ pub(super) fn key_secret(layout: &Layout, secret: &Secret) -> Converted<KeySecre
     if !is_part(meta, Part::ReferenceRecord) {
         return Ok(None);
     }
-    let client = name.strip_prefix("reference.").and_then(|rest| rest.split_once('.'));
-    let (namespace, client) = client.ok_or("its name is not reference.<namespace>.<name>")?;
-    let client = ObjectRef::new(namespace, client).map_err(text)?;
+    let client = layout.owner(meta).ok_or("its owner record names no client of this installation")?;
+    // A record under another client's name would be two truths about one client.
+    if Key::of(meta) != layout.reference_record(&client) {
+        return Err(format!("it is the record of {client}"));
+    }
     // The content is told by its place only: a parser's message may quote it.
     let record: Option<Record> = bytes(RECORD_DATA).and_then(|record| serde_json::from_slice(&record).ok());
     let kept = KeptRecord { record: record.ok_or("it holds no record")?, until: until(meta).map_err(text)? };

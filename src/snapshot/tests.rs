@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Feed, Refused, Role, Snapshot, Sources};
-use crate::objects::layout::{KEYRING_DATA, Layout, PRIVATE_KEY_DATA, Part, RECORD_DATA, UNTIL};
+use crate::objects::layout::{KEYRING_DATA, Layout, OWNER, PRIVATE_KEY_DATA, Part, RECORD_DATA, UNTIL};
 use crate::objects::revocations::Writer;
 use crate::objects::{FolderStore, Key, Object, Objects, Preconditions};
 use crate::runtime::clock::Clock;
@@ -43,8 +43,7 @@ struct World {
 
 impl World {
     fn start(role: Role) -> Self {
-        let objects = Objects::Folder(FolderStore::in_memory(Clock::system()).unwrap());
-        Self::over(objects, role)
+        Self::over(Objects::Folder(FolderStore::in_memory(Clock::system()).unwrap()), role)
     }
 
     fn over(objects: Objects, role: Role) -> Self {
@@ -218,8 +217,8 @@ impl World {
     }
 }
 
-fn standing(snapshot: &Snapshot) -> Option<Option<Unreadable>> {
-    snapshot.directory.policies().next().map(|policy| policy.object.source.unreadable)
+fn standing(snapshot: &Snapshot) -> Result<Option<Unreadable>, &'static str> {
+    snapshot.directory.policies().next().map(|policy| policy.object.source.unreadable).ok_or("no policy")
 }
 
 #[tokio::test]
@@ -229,22 +228,22 @@ async fn a_policy_that_becomes_unreadable_goes_on_as_it_was_and_one_never_read_d
         "audience": "https://orders.shop.svc", "targetRefs": [{"group": "", "kind": "Service", "name": "orders"}]
     });
     world.objects.create(&object::<ScopePolicy>("ScopePolicy", "shop", "orders", &spec)).await.unwrap();
-    world.until("the policy", |s| standing(s).is_some()).await;
+    world.until("the policy", |s| standing(s).is_ok()).await;
     let key = Key::namespaced("shop", "orders");
     world.spoil::<ScopePolicy>(&key, |spec| spec["rules"] = json!("none")).await;
     world.until_refused("ScopePolicy", &key).await;
-    assert_eq!(standing(&world.live.load()), Some(None));
+    assert_eq!(standing(&world.live.load()), Ok(None));
 
     let fresh = World::over(world.objects.clone(), Role::Verifier);
-    fresh.until("the stand-in", |s| standing(s) == Some(Some(Unreadable::Rules))).await;
+    fresh.until("the stand-in", |s| standing(s) == Ok(Some(Unreadable::Rules))).await;
     let owner = |host| fresh.live.load().directory.host_owner(host, "/").map(ToString::to_string);
     assert_eq!(owner("orders.shop.svc").as_deref(), Some("shop"));
     fresh.spoil::<ScopePolicy>(&key, |spec| spec["targetRefs"] = json!("none")).await;
-    fresh.until("less to be known", |s| standing(s) == Some(Some(Unreadable::Everything))).await;
+    fresh.until("less to be known", |s| standing(s) == Ok(Some(Unreadable::Everything))).await;
     fresh.spoil::<ScopePolicy>(&key, |spec| *spec = json!({"audience": "https://orders.shop.svc"})).await;
-    fresh.until("the policy put right", |s| standing(s) == Some(None)).await;
+    fresh.until("the policy put right", |s| standing(s) == Ok(None)).await;
     fresh.objects.delete::<ScopePolicy>(&key, &Preconditions::default()).await.unwrap();
-    fresh.until("the deletion", |s| standing(s).is_none()).await;
+    fresh.until("the deletion", |s| standing(s).is_err()).await;
 }
 
 #[tokio::test]
@@ -328,7 +327,9 @@ async fn a_record_is_held_with_its_end_and_not_at_all_where_nobody_can_tell_that
     let record = Record::of(&RecordKey::new(&[7; 32]), &ClientId::new("shop.checkout").unwrap(), "value");
     let secret = |until: Option<&str>| {
         let mut metadata = world.layout.meta(&key, Part::ReferenceRecord);
-        metadata.annotations = until.map(|until| [(UNTIL.to_owned(), until.to_owned())].into());
+        let owner = (OWNER.to_owned(), world.layout.owner_record(&client));
+        let until = until.map(|it| (UNTIL.to_owned(), it.to_owned()));
+        metadata.annotations = Some(until.into_iter().chain([owner]).collect());
         let data = Some([(RECORD_DATA.to_owned(), ByteString(serde_json::to_vec(&record).unwrap()))].into());
         Secret { metadata, data, ..Secret::default() }
     };
