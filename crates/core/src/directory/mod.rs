@@ -34,6 +34,7 @@ mod clients;
 mod grants;
 mod hosts;
 mod map;
+mod notes;
 pub mod reason;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -18,5 +18,11 @@ pub const SECRET_NAME_CONFLICT: &str = "SecretNameConflict";
 pub const UNKNOWN_SCOPE: &str = "UnknownScope";
 /// No policy of the namespace serves the audience.
 pub const UNKNOWN_AUDIENCE: &str = "UnknownAudience";
+/// No request can reach the element.
+pub const NEVER_REACHED: &str = "NeverReached";
+/// Nobody that is known can use the grant.
+pub const NO_GRANTEE: &str = "NoGrantee";
+/// A condition rests on what the caller says of itself.
+pub const CALLERS_WORD: &str = "CallersWord";
 /// No policy grants this to the client, for whatever reason.
 pub const NOT_GRANTED: &str = "NotGranted";

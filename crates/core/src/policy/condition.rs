@@ -160,6 +160,11 @@ impl Condition {
         &self.source
     }
 
+    /// Whether it names `request.headers`, which mostly are the caller's own words.
+    pub fn reads_headers(&self) -> bool {
+        self.uses.reads_headers()
+    }
+
     /// Judges one request. Only what the expression names is made a value.
     pub fn judge(&self, facts: &Facts<'_>) -> Outcome {
         let mut scope = ROOT.new_inner_scope();

@@ -72,6 +72,11 @@ impl Uses {
 // === impl Roots ===
 
 impl Roots {
+    /// Whether headers are named, or the whole request.
+    pub(super) fn reads_headers(&self) -> bool {
+        self.headers != Uses::Nothing
+    }
+
     /// Notes that `root.fields…` is named; an error when there is no such variable.
     pub(super) fn note(&mut self, root: &str, fields: &[&str]) -> Result<(), ()> {
         match root {

@@ -34,6 +34,12 @@ impl Methods {
         Self(known.map_or(OTHER, |(_, bit)| 1 << bit))
     }
 
+    /// The names of its methods, in the order of RFC 9110; none for [`Methods::ANY`], as a match says it.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let some = self != Self::ANY;
+        KNOWN.iter().zip(0..).filter(move |(_, bit)| some && self.0 & (1 << bit) != 0).map(|(name, _)| *name)
+    }
+
     /// Methods of either set.
     #[must_use]
     pub fn union(self, other: Self) -> Self {

@@ -8,9 +8,11 @@
 //! Flows in: [`Source`], element by element, each readable or a [`Problem`]. Flows out: problems for the status of the
 //! object and, per request, an answer.
 
+mod advice;
 mod answer;
 mod compile;
 mod condition;
+mod explain;
 mod facts;
 mod host_pattern;
 mod labels;
@@ -23,9 +25,11 @@ mod source;
 mod testing;
 mod verdict;
 
+pub use advice::Advice;
 pub use answer::{Answer, BearerError, Reason, Refusal, RuleRef, ShadowRule, Status, Verdict};
 pub use compile::{Compiled, compile};
 pub use condition::{Condition, ConditionError, Outcome};
+pub use explain::{Choice, Considered, Explanation, Needs, Standing, Wanted, explain};
 pub use facts::Facts;
 pub use host_pattern::HostPattern;
 pub use labels::{LabelOperator, LabelRequirement, LabelSelector};

@@ -91,6 +91,26 @@ impl Pattern {
         self.open || rest.next().is_none()
     }
 
+    /// Whether some path is meant by both this pattern and a prefix.
+    pub fn meets(&self, prefix: &Self) -> bool {
+        let mut own = self.segments.iter();
+        prefix.segments.iter().all(|wanted| match (own.next(), wanted) {
+            (Some(Segment::Literal(text)), Segment::Literal(wanted)) => text == wanted,
+            (Some(Segment::Param(_)), _) | (_, Segment::Param(_)) => true,
+            (None, Segment::Literal(_)) => self.open,
+        })
+    }
+
+    /// How many segments of a path this pattern agrees with, at their places; one more where both have as many.
+    pub(super) fn likeness(&self, path: &str) -> usize {
+        let agree = |(segment, text): (&Segment, &str)| match segment {
+            Segment::Literal(literal) => **literal == *text,
+            Segment::Param(_) => !text.is_empty(),
+        };
+        let agreeing = self.segments.iter().zip(path_segments(path)).filter(|&pair| agree(pair)).count();
+        agreeing + usize::from(self.segments.len() == path_segments(path).count())
+    }
+
     /// Whether every path `other` means is meant by this one too. Both are prefixes.
     pub fn covers(&self, other: &Self) -> bool {
         self.open && other.segments.starts_with(&self.segments)

@@ -66,6 +66,16 @@ impl KeySet {
         set
     }
 
+    /// The keys of a JWKS document, all of them in service: what somebody has who checks a token without a cluster.
+    pub fn of_jwks(jwks: &Jwks) -> Self {
+        let key = |jwk: &PublicJwk| {
+            let parsed = jwk.parsed().ok()?;
+            let (state, longest_lifetime) = (KeyState::Active, Duration::ZERO);
+            Some((jwk.key_id().clone(), VerificationKey { jwk: jwk.clone(), parsed, state, longest_lifetime }))
+        };
+        Self { keys: jwks.keys().iter().filter_map(key).collect(), revoked: BTreeSet::new() }
+    }
+
     /// The key a token of this `kid` is verified with, if it is still in service.
     pub fn find(&self, key_id: &KeyId) -> Result<&VerificationKey, TokenRefusal> {
         if self.revoked.contains(key_id) {

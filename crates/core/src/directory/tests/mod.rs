@@ -2,5 +2,6 @@
 
 mod clients;
 pub(crate) mod fixtures;
+mod notes;
 mod policies;
 mod properties;

@@ -5,6 +5,7 @@ mod differential;
 mod keys;
 mod structure;
 mod times;
+mod unsigned;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
