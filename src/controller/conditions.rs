@@ -4,6 +4,7 @@
 //! time while its status stays, so that an unchanged list is equal to the old one and nothing is written; and those that
 //! turned, for Events.
 
+use countersign_api::reasons::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -65,6 +66,8 @@ impl Status {
 /// The conditions to report. What was not found is left out: `Reconciling` and `Stalled` exist only while they hold.
 pub fn merge(old: &[Condition], found: &[Finding], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
     let new = found.iter().map(|finding| {
+        let known = Reason::may_stand(finding.kind, finding.status.as_str(), finding.reason);
+        debug_assert!(known, "{finding:?} is not of the list in countersign_api::reasons");
         let since = find(old, finding.kind).filter(|old| old.status == finding.status.as_str());
         Condition {
             type_: finding.kind.to_owned(),
@@ -114,10 +117,10 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_time_until_its_status_turns() {
-        let first = merge(&[], &[Finding::fails("Ready", "Waiting", "a")], Some(1), at(10));
-        let other_reason = merge(&first, &[Finding::fails("Ready", "Broken", "b")], Some(2), at(20));
+        let first = merge(&[], &[Finding::fails("Ready", "NoActiveKey", "a")], Some(1), at(10));
+        let other_reason = merge(&first, &[Finding::fails("Ready", "NotAccepted", "b")], Some(2), at(20));
         assert_eq!(other_reason[0].last_transition_time, Time(at(10)));
-        assert_eq!((other_reason[0].reason.as_str(), other_reason[0].observed_generation), ("Broken", Some(2)));
+        assert_eq!((other_reason[0].reason.as_str(), other_reason[0].observed_generation), ("NotAccepted", Some(2)));
         let turned = merge(&other_reason, &[Finding::holds("Ready", "Ready")], Some(2), at(30));
         assert_eq!(turned[0].last_transition_time, Time(at(30)));
     }
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_no_longer_found_goes_and_counts_as_turned() {
-        let old = merge(&[], &[Finding::holds("Stalled", "Broken")], None, at(1));
+        let old = merge(&[], &[Finding::holds("Stalled", "SecretTooWeak")], None, at(1));
         let new = merge(&old, &[], None, at(2));
         assert!(new.is_empty() && turned(&old, &new, "Stalled") && !turned(&new, &new, "Stalled"));
     }

@@ -30,3 +30,4 @@ mod threats_gateway;
 mod threats_jwt;
 mod threats_token;
 mod verifier_tls;
+mod words;

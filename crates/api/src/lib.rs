@@ -21,6 +21,7 @@ pub mod metadata;
 pub mod namespaceallowance;
 pub mod oauthclient;
 mod problems;
+pub mod reasons;
 mod schema;
 pub mod scopepolicy;
 pub mod selector;

@@ -111,6 +111,12 @@ impl Directory {
         asked.map(|access| self.granted_of(client, access)).unwrap_or_default()
     }
 
+    /// Whether the audience's policies would grant the scope to the client, did it ask.
+    pub fn would_grant(&self, client: &ClientView, audience: &Audience, scope: &ScopeName) -> bool {
+        let access = Access { audience: audience.clone(), scopes: std::iter::once(scope.clone()).collect() };
+        !self.granted_of(client, &access).is_empty()
+    }
+
     /// All that is granted to the client and all that is refused.
     pub fn grants(&self, client: &ClientView) -> Granted {
         let mut answer = Granted::default();

@@ -10,6 +10,10 @@ pub const REGISTERED_CLAIM: &str = "RegisteredClaim";
 pub const NOT_ALLOWED: &str = "NotAllowed";
 /// The issuer's or the API server's own.
 pub const RESERVED: &str = "Reserved";
+/// A condition cannot be compiled.
+pub const INVALID_CONDITION: &str = "InvalidCondition";
+/// Two rules have the same path and method.
+pub const AMBIGUOUS_RULE: &str = "AmbiguousRule";
 /// Someone else claims this too, and keeps it.
 pub const CONFLICT: &str = "Conflict";
 /// An older client of the namespace writes the Secret of this name.

@@ -1,6 +1,6 @@
 //! What each reason of a verdict means, and what whoever meets it does next: the words of `explain` and of the manual.
 //!
-//! Flows in: a [`Reason`]. Flows out: its line of the table. A test holds the table against [`Reason::NAMES`], another the
+//! Flows in: a [`Reason`]. Flows out: its line of the table. A test holds the table against [`Reason::names`], another the
 //! manual against the table.
 
 use super::Reason;
@@ -22,7 +22,7 @@ const fn line(reason: &'static str, meaning: &'static str, next: &'static str) -
 
 impl Advice {
     /// The table, in the order in which a request is judged.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         line("Public", "the rule is Public", "nothing"),
         line("Preflight", "a CORS preflight, and the policy lets them pass", "nothing"),
         line("Authenticated", "any token for the audience will do, and this is one", "nothing"),
@@ -123,6 +123,11 @@ impl Advice {
             "correct the name in the proxy's configuration, or apply the ScopePolicy",
         ),
         line(
+            "PolicyUnreadable",
+            "a policy that has a say here cannot be read, so that nobody knows what it forbids",
+            "correct the object, or upgrade this replica: the log and countersign_objects_left_out name it",
+        ),
+        line(
             "NotOfPolicy",
             "the policy does not hold the request's host and path",
             "call it by a name it holds, or add the host to spec.routes, or correct which policy the proxy names",
@@ -176,11 +181,14 @@ impl Advice {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn every_reason_has_its_line_and_no_line_is_without_a_reason() {
-        assert_eq!(Advice::ALL.map(|advice| advice.reason), Reason::NAMES);
+        let named: BTreeSet<_> = Advice::ALL.iter().map(|advice| advice.reason).collect();
+        assert_eq!((named.len(), named), (Advice::ALL.len(), Reason::names().collect()));
         let silent: Vec<_> = Advice::ALL.into_iter().filter(|a| a.meaning.is_empty() || a.next.is_empty()).collect();
         assert_eq!(silent, []);
         assert_eq!(Advice::of(Reason::NoRule).map(|advice| advice.reason), Some("NoRule"));

@@ -9,6 +9,7 @@ use super::{
     Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, Target, TokenSource, Unmatched,
     Unreadable,
 };
+use crate::directory::reason;
 use crate::names::ObjectRef;
 use crate::scope::ScopeSet;
 
@@ -145,13 +146,17 @@ fn compile_ways(rule: usize, allow: &[super::Allow], problems: &mut Vec<Problem>
         let element = || format!("spec.rules[{rule}].allow[{at}]");
         if entry.scopes.is_empty() {
             let message = "name at least one scope; use protection Authenticated where any token will do";
-            problems.push(Problem::new(format!("{}.scopes", element()), "Invalid", message));
+            problems.push(Problem::new(format!("{}.scopes", element()), reason::INVALID, message));
             continue;
         }
         match entry.when.as_deref().map(Condition::compile).transpose() {
             Ok(when) => ways.push(Way { scopes: entry.scopes.clone(), when }),
             Err(error) => {
-                problems.push(Problem::new(format!("{}.when", element()), "InvalidCondition", error.to_string()));
+                problems.push(Problem::new(
+                    format!("{}.when", element()),
+                    reason::INVALID_CONDITION,
+                    error.to_string(),
+                ));
             }
         }
     }
@@ -165,12 +170,12 @@ fn not_built(source: &Source, problems: &mut Vec<Problem>) {
         if let Ok(Target::HttpRoute { .. } | Target::Gateway { .. }) = target {
             let message =
                 "attaching to a route or gateway is not built yet; name a Service here, or hosts in spec.routes";
-            problems.push(Problem::new(format!("spec.targetRefs[{at}]"), "NotImplemented", message.to_owned()));
+            problems.push(Problem::new(format!("spec.targetRefs[{at}]"), reason::NOT_IMPLEMENTED, message.to_owned()));
         }
     }
     for (at, _) in source.resource_servers.iter().enumerate().filter(|(_, client)| client.is_ok()) {
         let message = "token exchange is not built yet; remove it: every client of the namespace may introspect";
-        problems.push(Problem::new(format!("spec.resourceServers[{at}]"), "NotImplemented", message.to_owned()));
+        problems.push(Problem::new(format!("spec.resourceServers[{at}]"), reason::NOT_IMPLEMENTED, message.to_owned()));
     }
 }
 
@@ -181,7 +186,7 @@ fn token_sources(sources: &[Result<TokenSource, Problem>], problems: &mut Vec<Pr
             && *source != TokenSource::Header
         {
             let message = format!("tokens are not read from {source} yet; remove it, Header works");
-            problems.push(Problem::new(format!("spec.tokenSources[{at}]"), "NotImplemented", message));
+            problems.push(Problem::new(format!("spec.tokenSources[{at}]"), reason::NOT_IMPLEMENTED, message));
         }
     }
     sources.is_empty() || sources.contains(&Ok(TokenSource::Header))

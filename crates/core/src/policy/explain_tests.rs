@@ -1,3 +1,5 @@
+//! What is told of rules: how they stand to a request, what they want.
+
 use super::super::testing::*;
 use super::super::{Protection, decide};
 use super::*;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::compile::{Compiled, Rule, RuleMatch};
 use super::routes::Trie;
 use super::{Cors, HostPattern, Methods, Mode, Pattern, Problem, Unmatched, Unreadable};
+use crate::directory::reason;
 use crate::names::{Audience, ObjectRef};
 use crate::request::Host;
 
@@ -217,7 +218,7 @@ impl PolicySet {
         let element = format!("spec.rules[{}].matches[{}]", entry.rule, mine.matched.index);
         let (rule, policy) = (&other.rule.name, &other.member.policy.object);
         let message = format!("rule {rule:?} of {policy} has the same path and method; both deny: change one of them");
-        Some((mine.member.policy.object.clone(), Problem::new(element, "AmbiguousRule", message)))
+        Some((mine.member.policy.object.clone(), Problem::new(element, reason::AMBIGUOUS_RULE, message)))
     }
 
     /// What the rules that take part say.

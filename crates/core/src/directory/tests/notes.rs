@@ -1,3 +1,5 @@
+//! What is in force and unlikely to be meant.
+
 use super::fixtures::{allowance, client, directory, namespace, object, policy, route, scopes, selector};
 use crate::directory::{Change, reason};
 use crate::names::ClientId;

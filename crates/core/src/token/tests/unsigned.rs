@@ -3,7 +3,7 @@
 use super::*;
 
 fn read(text: &str) -> Result<AccessToken, TokenRefusal> {
-    let now = Timestamp::from_second(NOW).expect("a time");
+    let now = Timestamp::from_second(NOW).unwrap_or_default();
     read_without_checking_signature(text, ISSUER, now, &Timings::default())
 }
 
