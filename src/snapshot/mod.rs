@@ -5,6 +5,7 @@
 
 mod build;
 mod feed;
+mod offline;
 mod read;
 mod table;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use countersign_core::revocation::Revoked;
 use countersign_core::token::KeySet;
 
 pub use feed::{Feed, Role, Sources};
+pub use offline::{Offline, offline};
 pub use table::Refused;
 
 /// Everything one decision needs.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +21,7 @@ use super::super::{Key, Object};
 use super::disk::{self, Trace};
 use super::files::{self, Found};
 use super::state::{Kind, set_meta};
+use super::yaml::{self, documents, field_at, first_line, line_of};
 
 /// The largest object (the API server's own limit is higher).
 const LARGEST_OBJECT: usize = 256 << 10;
@@ -39,12 +41,24 @@ pub struct Manifest {
     /// The object as JSON.
     pub object: Value,
     pub place: Place,
+    /// As it is written.
+    text: Arc<str>,
 }
 
 impl Manifest {
     /// The kind's name, such as `OAuthClient`.
     pub fn kind(&self) -> &str {
         &self.kind.name
+    }
+
+    /// Whether somebody wrote it, rather than its being taken for granted, as the namespaces of objects are.
+    pub fn is_written(&self) -> bool {
+        !self.text.is_empty()
+    }
+
+    /// Where its fields stand.
+    pub fn fields(&self) -> Fields {
+        Fields { lines: yaml::Lines::read(&self.text), place: self.place.clone() }
     }
 }
 
@@ -59,6 +73,35 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
+}
+
+/// The places of a manifest's fields.
+#[derive(Debug)]
+pub struct Fields {
+    lines: yaml::Lines,
+    place: Place,
+}
+
+impl Fields {
+    /// Where a field such as `spec.access[0].scopes` stands; where it would, if it is missing.
+    pub fn place(&self, field: &str) -> Place {
+        let line = self.lines.find(field).map_or(0, |line| line - 1);
+        Place { line: self.place.line + line, file: self.place.file.clone() }
+    }
+}
+
+/// Everything found in some folders, files and texts.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// What can be read, in order. With problems it is less than what was meant.
+    pub manifests: Vec<Manifest>,
+    pub problems: Vec<Problem>,
+    /// How many files and texts were read.
+    pub files: usize,
+    /// How many objects of other kinds were passed over.
+    pub others: usize,
+    /// Whether trying again may help although nothing is edited.
+    pub(super) may_pass: bool,
 }
 
 /// Why one place cannot be read.
@@ -139,17 +182,6 @@ fn check<K: Object>(text: &str, object: &Value) -> Option<Fault> {
     }
 }
 
-fn line_of(error: &serde_saphyr::Error) -> Option<usize> {
-    error.location().and_then(|location| usize::try_from(location.line()).ok()).filter(|line| *line > 0)
-}
-
-/// The message without the excerpt: the place is told apart, and an excerpt may hold more than the reader should see.
-fn first_line(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.split(" at line ").next().unwrap_or(line).to_owned()
-}
-
 /// Changes whenever a file of the folder does.
 pub(super) fn trace(dir: &Path) -> Trace {
     let found = Found::below(&[dir.to_owned()]);
@@ -158,8 +190,17 @@ pub(super) fn trace(dir: &Path) -> Trace {
 
 /// Reads all manifests of the folders and files, whole or not at all.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Unreadable> {
-    let mut reader =
-        Reader { known: known(), set: Vec::new(), seen: HashMap::new(), unreadable: Unreadable::default() };
+    let Survey { manifests, problems, may_pass, .. } = survey(paths, &[]);
+    let mut unreadable = Unreadable { problems: Vec::new(), may_pass };
+    for Problem { place, field, message } in problems {
+        unreadable.blame(place, field, message);
+    }
+    if unreadable.problems.is_empty() { Ok(manifests) } else { Err(unreadable) }
+}
+
+/// Reads what can be read of the folders and files, and of texts under a name each, and says what cannot.
+pub fn survey(paths: &[PathBuf], texts: &[(PathBuf, String)]) -> Survey {
+    let mut reader = Reader { known: known(), seen: HashMap::new(), found: Survey::default() };
     let found = Found::below(paths);
     for (path, error) in found.troubles {
         reader.trouble(&path, &error);
@@ -167,7 +208,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Unreadable> {
     for file in found.files {
         reader.file(&file);
     }
-    reader.finish()
+    for (name, text) in texts {
+        reader.text(name, text);
+    }
+    reader.add_namespaces();
+    reader.found
 }
 
 #[derive(Deserialize)]
@@ -179,9 +224,8 @@ struct Head {
 
 struct Reader {
     known: Vec<Known>,
-    set: Vec<Manifest>,
     seen: HashMap<(String, Key), Place>,
-    unreadable: Unreadable,
+    found: Survey,
 }
 
 impl Reader {
@@ -191,97 +235,99 @@ impl Reader {
             Err(error) => return self.trouble(file, &error),
         };
         let Ok(text) = String::from_utf8(bytes) else {
-            return self.blame(file, 0, String::new(), "it is not UTF-8 text".to_owned());
+            let place = Place { file: file.to_owned(), line: 0 };
+            return self.blame(place, String::new(), "it is not UTF-8 text".to_owned());
         };
-        for (first, document) in documents(&text) {
-            self.document(file, first, &document);
+        self.text(file, &text);
+    }
+
+    fn text(&mut self, file: &Path, text: &str) {
+        self.found.files += 1;
+        for (line, document) in documents(text) {
+            self.document(Place { file: file.to_owned(), line }, &document);
         }
     }
 
-    fn document(&mut self, file: &Path, first: usize, text: &str) {
+    fn document(&mut self, place: Place, text: &str) {
         let value: Value = match serde_saphyr::from_str(text) {
             Ok(Value::Null) => return,
             Ok(value) => value,
             Err(error) => {
                 let line = line_of(&error).unwrap_or(1);
-                return self.blame(file, first + line - 1, field_at(text, line), first_line(&error));
+                let field = field_at(text, line);
+                return self.blame(Place { line: place.line + line - 1, ..place }, field, first_line(&error));
             }
         };
         let Ok(Head { api_version: Some(api_version), kind: Some(kind) }) = Head::deserialize(&value) else {
-            return self.blame(file, first, String::new(), "apiVersion and kind are missing".to_owned());
+            return self.blame(place, String::new(), "apiVersion and kind are missing".to_owned());
         };
         let Some(at) = self.known.iter().position(|k| k.api_version == api_version && k.kind.name == kind) else {
+            self.found.others += 1;
             if api_version.starts_with("countersign.dev/") {
-                self.blame(
-                    file,
-                    first,
-                    "kind".to_owned(),
-                    format!("{api_version} {kind} is not known to this version"),
-                );
+                let message = format!("{api_version} {kind} is not known to this version");
+                self.blame(place, "kind".to_owned(), message);
             }
             return;
         };
         if text.len() > LARGEST_OBJECT {
-            return self.blame(file, first, String::new(), format!("the object is larger than {LARGEST_OBJECT} bytes"));
+            return self.blame(place, String::new(), format!("the object is larger than {LARGEST_OBJECT} bytes"));
         }
-        self.object(file, first, text, at, value);
+        self.object(place, text, at, value);
     }
 
-    fn object(&mut self, file: &Path, first: usize, text: &str, at: usize, mut value: Value) {
+    fn object(&mut self, place: Place, text: &str, at: usize, mut value: Value) {
         let Some(known) = self.known.get(at) else { return };
-        if let Some((message, line)) = (known.check)(text, &value) {
-            let field = line.map(|line| field_at(text, line)).unwrap_or_default();
-            return self.blame(file, first + line.unwrap_or(1) - 1, field, message);
-        }
-        let kind = known.kind.clone();
-        let violations = countersign_api::violations(&kind.name, &value);
+        let violations = countersign_api::violations(&known.kind.name, &value);
+        let unreadable = (known.check)(text, &value);
+        let (kind, namespaced) = (known.kind.clone(), known.namespaced);
         if !violations.is_empty() {
-            return violations.into_iter().for_each(|found| self.blame(file, first, found.field, found.message));
+            let fields = Fields { lines: yaml::Lines::read(text), place: place.clone() };
+            for found in violations {
+                self.blame(fields.place(&found.field), found.field, found.message);
+            }
+            if unreadable.is_some() {
+                return;
+            }
+        } else if let Some((message, line)) = unreadable {
+            let field = line.map(|line| field_at(text, line)).unwrap_or_default();
+            return self.blame(Place { line: place.line + line.unwrap_or(1) - 1, ..place }, field, message);
         }
-        let key = match key(&value, known.namespaced) {
+        let key = match key(&value, namespaced) {
             Ok(key) => key,
-            Err((field, message)) => return self.blame(file, first, field.to_owned(), message),
+            Err((field, message)) => return self.blame(field_place(&place, text, field), field.to_owned(), message),
         };
         complete(&kind, &key, &mut value);
         if let Some(bad) = bad_data_key(&value) {
             let message = format!("{bad:?} is no data key: {}", disk::DATA_KEY);
-            return self.blame(file, first, "data".to_owned(), message);
+            return self.blame(field_place(&place, text, "data"), "data".to_owned(), message);
         }
-        let place = Place { file: file.to_owned(), line: first };
         if let Some(earlier) = self.seen.insert((kind.table.clone(), key.clone()), place.clone()) {
             let message = format!("{} {key} is also written at {earlier}", kind.name);
-            return self.blame(file, first, "metadata.name".to_owned(), message);
+            return self.blame(field_place(&place, text, "metadata.name"), "metadata.name".to_owned(), message);
         }
-        self.set.push(Manifest { kind, key, object: value, place });
+        self.found.manifests.push(Manifest { kind, key, object: value, place, text: text.into() });
     }
 
-    fn blame(&mut self, file: &Path, line: usize, field: String, message: String) {
-        self.unreadable.blame(Place { file: file.to_owned(), line }, field, message);
+    fn blame(&mut self, place: Place, field: String, message: String) {
+        self.found.problems.push(Problem { place, field, message });
     }
 
     fn trouble(&mut self, path: &Path, error: &io::Error) {
-        self.unreadable.may_pass |= files::may_pass(error);
-        self.blame(path, 0, String::new(), error.to_string());
-    }
-
-    fn finish(mut self) -> Result<Vec<Manifest>, Unreadable> {
-        if !self.unreadable.problems.is_empty() {
-            return Err(self.unreadable);
-        }
-        self.add_namespaces();
-        Ok(self.set)
+        self.found.may_pass |= files::may_pass(error);
+        self.blame(Place { file: path.to_owned(), line: 0 }, String::new(), error.to_string());
     }
 
     /// A namespace that objects lie in exists, as it would have to in a cluster.
     fn add_namespaces(&mut self) {
         let kind = Kind::of::<Namespace>();
-        let used: Vec<_> = self.set.iter().filter_map(|m| Some((m.key.namespace.clone()?, m.place.clone()))).collect();
+        let set = &mut self.found.manifests;
+        let used: Vec<_> = set.iter().filter_map(|m| Some((m.key.namespace.clone()?, m.place.clone()))).collect();
         for (namespace, place) in used {
             let key = Key::cluster(&namespace);
             if self.seen.insert((kind.table.clone(), key.clone()), place.clone()).is_none() {
                 let mut object = json!({"apiVersion": "v1", "kind": "Namespace"});
                 complete(&kind, &key, &mut object);
-                self.set.push(Manifest { kind: kind.clone(), key, object, place });
+                set.push(Manifest { kind: kind.clone(), key, object, place, text: Arc::default() });
             }
         }
     }
@@ -329,44 +375,8 @@ fn key(object: &Value, namespaced: bool) -> Result<Key, (&'static str, String)> 
     Ok(Key::namespaced(namespace.as_str(), name.as_str()))
 }
 
-/// The documents of a file, each with the number of its first line.
-fn documents(text: &str) -> Vec<(usize, String)> {
-    let mut documents = vec![(1, String::new())];
-    for (at, line) in text.lines().enumerate() {
-        let separator = line == "---" || line.starts_with("--- ") || line.starts_with("---\t");
-        if separator || documents.is_empty() {
-            documents.push((at + 2, String::new()));
-        } else if let Some((_, document)) = documents.last_mut() {
-            document.push_str(line);
-            document.push('\n');
-        }
-    }
-    documents.retain(|(_, document)| document.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#')));
-    documents
-}
-
-/// The field a line of block-style YAML belongs to, read off its indentation.
-fn field_at(text: &str, line: usize) -> String {
-    let lines: Vec<_> = text.lines().take(line).collect();
-    let mut path = Vec::new();
-    let mut bound = usize::MAX;
-    for line in lines.iter().rev().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#')) {
-        let content = line.trim_start_matches([' ', '-']);
-        let indent = line.len() - content.len();
-        let name = content.split(':').next().unwrap_or_default().trim();
-        if indent < bound && content.contains(':') && !name.is_empty() && !name.contains(['{', '[', '"', ' ']) {
-            path.push(name);
-            bound = line.len() - line.trim_start().len();
-            if line.trim_start().starts_with('-') {
-                bound += 1;
-            }
-        }
-        if bound == 0 {
-            break;
-        }
-    }
-    path.reverse();
-    path.join(".")
+fn field_place(place: &Place, text: &str, field: &str) -> Place {
+    Fields { lines: yaml::Lines::read(text), place: place.clone() }.place(field)
 }
 
 /// Data keys become file names. A bad one is found here, while the whole set can still be refused.

@@ -20,6 +20,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod yaml;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

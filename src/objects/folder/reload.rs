@@ -174,7 +174,7 @@ fn adopt(inner: &Inner, dir: &Path, set: Vec<Manifest>) -> Result<(), Unreadable
     let mut failed = Unreadable { may_pass: true, ..Unreadable::default() };
     let mut kept: HashMap<String, HashSet<Key>> = HashMap::new();
     for manifest in set {
-        let Manifest { kind, key, object, place } = manifest;
+        let Manifest { kind, key, object, place, .. } = manifest;
         if let Err(error) = inner.write(&kind, &key, |write| write.manifest(object)) {
             let message = format!("{} {key} is not in force as written: {}", kind.name, chain(&error));
             failed.blame(place, String::new(), message);

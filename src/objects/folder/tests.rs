@@ -320,8 +320,8 @@ fn an_unreadable_manifest_names_file_line_and_field() {
         ("a: b\n---\nkind: [\n", 3, "", "unclosed"),
         (&*CLIENT.replace("scopes: [\"orders:read\"]", "scopes: 5"), 6, "spec.access", ""),
         (&*CLIENT.replace("OAuthClient", "OAuthCleint"), 1, "kind", "OAuthCleint is not known"),
-        (&*CLIENT.replace("name: checkout,", ""), 1, "metadata.name", "name"),
-        (&*format!("{CLIENT}---\n{CLIENT}"), 8, "metadata.name", "also written at"),
+        (&*CLIENT.replace("name: checkout,", ""), 3, "metadata.name", "name"),
+        (&*format!("{CLIENT}---\n{CLIENT}"), 10, "metadata.name", "also written at"),
         ("metadata: {}\n", 1, "", "apiVersion and kind"),
     ] {
         let folders = Folders::new();
