@@ -2,11 +2,15 @@
 //!
 //! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage.
 
+mod check;
+mod colour;
 mod controller;
 mod crd;
 mod demo;
+mod explain;
 mod fetch;
 mod issuer;
+mod manifests;
 mod options;
 mod process;
 mod roles;
@@ -41,6 +45,8 @@ enum Command {
     Controller(Box<controller::Controller>),
     Issuer(Box<issuer::Issuer>),
     Verifier(Box<verifier::Verifier>),
+    Check(check::Check),
+    Explain(Box<explain::Explain>),
     Token(token::Token),
     Crd(crd::Crd),
     /// Print a completion script for a shell
@@ -56,7 +62,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
     match install_cryptography().and_then(|()| run(command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nothing is left to do where standard error is closed too.
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
@@ -69,8 +75,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<()> {
+/// Exit code 1 without a message is for commands whose answer is no.
+fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
+        other => serve(other).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn serve(command: Command) -> Result<()> {
+    match command {
+        Command::Check(_) | Command::Explain(_) => Ok(()),
         Command::Demo(demo) => block_on(demo.run()),
         Command::Standalone(standalone) => block_on(standalone.run()),
         Command::Controller(controller) => block_on(controller.run()),

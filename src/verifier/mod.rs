@@ -41,7 +41,7 @@ use crate::snapshot::Snapshot;
 /// How many requests may wait for a key at a time.
 const KEY_WAITS: usize = 64;
 /// In challenges.
-const REALM: &str = "countersign";
+pub const REALM: &str = "countersign";
 
 /// What the verifier is told by flags.
 #[derive(Clone, Debug)]

@@ -1,17 +1,19 @@
 //! What the demo shows: numbered steps, what happened, and the command that does the same by hand.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{Write as _, stdout};
+
+use crate::cli::colour::Colour;
 
 /// Writes to standard output, with colour where that is a terminal.
 pub(super) struct Screen {
-    colour: bool,
+    colour: Colour,
     step: u32,
 }
 
 impl Screen {
     pub(super) fn new() -> Self {
-        Self { colour: stdout().is_terminal(), step: 0 }
+        Self { colour: Colour::of_stdout(), step: 0 }
     }
 
     /// A new step.
@@ -39,7 +41,7 @@ impl Screen {
     }
 
     fn paint(&self, code: &str, text: impl Display) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        self.colour.paint(code, text)
     }
 }
 

@@ -1,0 +1,73 @@
+//! `countersign check`: says what an installation would say to manifests, without one.
+//!
+//! ```text
+//! folders, files, standard input ─► survey ─► schema, per object ─┐
+//!                                     └─► the Directory ──────────┴─► findings ─► text or JSON, exit code
+//! ```
+//! Flows in: manifests. Flows out: problems, each with file, line, field and what to do next; and notes on what is in
+//! force and unlikely to be meant.
+
+mod findings;
+mod print;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use self::findings::{Report, Severity};
+use super::manifests::{Premises, World};
+use crate::runtime::clock::Clock;
+
+/// Check manifests without a cluster
+///
+/// Says what the API server and Countersign would say to them: fields and words that do not exist, claims the namespace may
+/// not make, conflicts, scopes nobody defines, rules no request reaches. Each problem comes with its file, line and field,
+/// and what to do next. Objects of other kinds are passed over.
+///
+/// The exit code is 0 where nothing is wrong, 1 where something is, 2 where this command was used wrongly. Notes (what is
+/// in force and unlikely to be meant) do not count as wrong.
+///
+///   countersign check deploy/policies
+///   kustomize build . | countersign check -
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Check {
+    /// Folders and files to check; `-` is standard input
+    #[arg(value_name = "DIR|FILE", required_unless_present = "filename", value_parser = existing)]
+    paths: Vec<PathBuf>,
+    /// The same, as kubectl has it; no default
+    #[arg(short, long, env = "COUNTERSIGN_CHECK_FILENAME", value_name = "DIR|FILE", value_parser = existing)]
+    filename: Vec<PathBuf>,
+    /// `text` for people, `json` for programs
+    #[arg(short, long, env = "COUNTERSIGN_CHECK_OUTPUT", value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    output: Output,
+    #[command(flatten)]
+    premises: Premises,
+}
+
+/// Who reads the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Text,
+    Json,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let paths = [self.paths, self.filename].concat();
+        let world = World::read(&paths, &self.premises, Clock::system().now())?;
+        let report = Report::of(&world, &self.premises);
+        print::print(&report, self.output)?;
+        Ok(if report.count(Severity::Problem) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A path that is not there is a word mistyped on the command line.
+pub(super) fn existing(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if text == "-" || path.exists() { Ok(path) } else { Err("there is no such file or folder".to_owned()) }
+}

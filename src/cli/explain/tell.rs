@@ -1,0 +1,326 @@
+//! From a request to its account.
+//!
+//! Flows in: what is known, and what is asked. Flows out: the verdict of `core::policy::decide` with all that led to it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use countersign_core::directory::ClientView;
+use countersign_core::names::{Audience, ScopeName};
+use countersign_core::policy::{
+    Advice, Answer, Choice, Considered, Explanation, Mode, Needs, Outcome, PolicySet, Reason, Refusal, Selector,
+    Standing, Unmatched, Verdict, Wanted, decide, explain,
+};
+use countersign_core::request::{Credential, Request};
+use countersign_core::token::{AccessToken, TokenRefusal};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::account::{Account, Allow, Caller, Failure, Policy, Reading, Request as Asking, Rule};
+use super::call::Call;
+use super::caller::{Checks, Peek};
+use super::known::Known;
+use super::next::{self, Findings};
+use crate::verifier::REALM;
+
+/// How many rules besides the one that decides are told of.
+const NEAREST: usize = 3;
+/// The credential of a client whose token is made up here.
+const MADE_UP: &str = "made-up";
+
+/// What is asked.
+pub(super) struct Asked<'a> {
+    pub(super) call: Call,
+    pub(super) named: &'a Selector,
+    pub(super) who: Who,
+}
+
+/// Who calls.
+pub(super) enum Who {
+    /// Nobody, or whoever an `Authorization` header given by hand says.
+    Nobody,
+    Token(String),
+    Client {
+        id: String,
+        scope: Option<String>,
+    },
+}
+
+/// Tells all there is to tell.
+pub(super) fn tell(known: &Known, asked: Asked<'_>, now: Timestamp) -> Result<Account> {
+    let Asked { call, named, who } = asked;
+    let checks = known.checks(now);
+    let (call, made) = match who {
+        Who::Nobody => (call, None),
+        Who::Token(text) => (call.with_token(&text), None),
+        Who::Client { id, scope } => {
+            let made = Made::new(known, &checks, (&call, named), id, scope.as_deref())?;
+            (if made.token.is_ok() { call.with_token(MADE_UP) } else { call }, Some(made))
+        }
+    };
+    let client = made.as_ref().and_then(|made| made.client.clone());
+    let teller = |caller| Teller { known, call: &call, named, caller, client: client.as_ref() };
+    let request = match Request::read(&call.parts()) {
+        Ok(request) => request,
+        Err(ambiguity) => {
+            let verdict = Verdict::refused(Refusal::ambiguous(ambiguity), None);
+            return Ok(teller(Caller { kind: "nobody", ..Caller::default() }).account(None, &verdict, None));
+        }
+    };
+    let called = Called::new(&request, made);
+    let Some(set) = find_set(known, named, &request) else {
+        let verdict = Verdict::refused(Refusal::forbidden(Reason::NoSuchPolicy), None);
+        return Ok(teller(called.account(&checks)).account(Some(&request), &verdict, None));
+    };
+    let verdict = decide(set, &request, |text| called.authenticate(&checks, text));
+    let token = called.token.borrow().clone().and_then(Result::ok);
+    let explanation = explain(set, &request, token.as_deref());
+    Ok(teller(called.account(&checks)).account(Some(&request), &verdict, explanation.as_ref()))
+}
+
+/// The policies that are named, as the verifier finds them.
+fn find_set<'a>(known: &'a Known, named: &Selector, request: &Request<'_>) -> Option<&'a PolicySet> {
+    let directory = known.directory();
+    let set = match named {
+        Selector::ByHost => directory.by_host(&request.host.name, &request.path),
+        selector => directory.policy_set(selector),
+    };
+    set.map(|set| &**set)
+}
+
+type Checked = Result<Arc<AccessToken>, TokenRefusal>;
+
+/// A client, and the token the issuer would give it.
+struct Made {
+    id: String,
+    client: Option<Arc<ClientView>>,
+    token: Result<Arc<AccessToken>, Failure>,
+}
+
+/// The caller of one request.
+struct Called {
+    /// The text of a token somebody else made.
+    text: Option<String>,
+    made: Option<Made>,
+    /// How the verdict found the token, if it asked.
+    token: RefCell<Option<Checked>>,
+}
+
+// === impl Made ===
+
+impl Made {
+    fn new(
+        known: &Known,
+        checks: &Checks<'_>,
+        (call, named): (&Call, &Selector),
+        id: String,
+        scope: Option<&str>,
+    ) -> Result<Self> {
+        let Some(client) = find_client(checks, &id) else {
+            let meaning = format!("there is no OAuthClient with the client id {id}");
+            return Ok(Self { id, client: None, token: Err(Failure { reason: "invalid_client".to_owned(), meaning }) });
+        };
+        let request = Request::read(&call.parts()).ok();
+        let audience = request.and_then(|request| wanted_audience(find_set(known, named, &request)?, &request));
+        let token = checks.issue(&client, audience.as_ref(), scope)?.map_err(|denied| Failure {
+            reason: denied.error.code().to_owned(),
+            meaning: denied.description.to_owned(),
+        });
+        Ok(Self { id, client: Some(client), token })
+    }
+}
+
+// === impl Called ===
+
+impl Called {
+    fn new(request: &Request<'_>, made: Option<Made>) -> Self {
+        let text = match request.credential {
+            Credential::Bearer(text) if made.is_none() => Some(text.to_owned()),
+            _ => None,
+        };
+        Self { text, made, token: RefCell::new(None) }
+    }
+
+    fn authenticate(&self, checks: &Checks<'_>, text: &str) -> Checked {
+        let made = self.made.as_ref().and_then(|made| made.token.as_ref().ok());
+        let checked = made.map_or_else(|| checks.authenticate(text), |token| Ok(Arc::clone(token)));
+        *self.token.borrow_mut() = Some(checked.clone());
+        checked
+    }
+
+    /// What there is to tell of the token, also where a Public rule asked for none.
+    fn found(&self, checks: &Checks<'_>) -> Option<Checked> {
+        let asked = self.token.borrow().clone();
+        asked.or_else(|| match (&self.made, &self.text) {
+            (Some(made), _) => made.token.as_ref().ok().cloned().map(Ok),
+            (None, text) => text.as_deref().map(|text| checks.authenticate(text)),
+        })
+    }
+
+    fn account(&self, checks: &Checks<'_>) -> Caller {
+        let peek = self.text.as_deref().map(Peek::at).unwrap_or_default();
+        let found = self.found(checks);
+        let token = found.as_ref().and_then(|found| found.as_ref().ok());
+        let claims = token.map(|token| Value::Object(token.claims.clone())).or(peek.claims);
+        let says = |name: &str| claims.as_ref().and_then(|claims| claims.get(name));
+        let text = |name: &str| says(name).and_then(Value::as_str).map(str::to_owned);
+        let refusal = found.as_ref().and_then(|found| found.as_ref().err());
+        let failed = |failure: &Failure| Failure { reason: failure.reason.clone(), meaning: failure.meaning.clone() };
+        Caller {
+            kind: match (&self.text, &self.made) {
+                (_, Some(_)) => "client",
+                (Some(_), None) => "token",
+                (None, None) => "nobody",
+            },
+            client: self.made.as_ref().map(|made| made.id.clone()).or_else(|| text("client_id")),
+            audience: text("aud"),
+            scopes: text("scope").map(|text| text.split(' ').map(str::to_owned).collect()).unwrap_or_default(),
+            key_id: peek.header.and_then(|header| header.get("kid")?.as_str().map(str::to_owned)),
+            seconds_left: says("exp").and_then(Value::as_i64).map(|end| end.saturating_sub(checks.now.as_second())),
+            refusal: refusal.map(|refusal| Failure { reason: refusal.name().to_owned(), meaning: refusal.to_string() }),
+            unchecked: if self.text.is_some() { checks.unchecked() } else { Vec::new() },
+            issuer: self.made.as_ref().and_then(|made| made.token.as_ref().err()).map(failed),
+            claims,
+        }
+    }
+}
+
+/// The client of this id, whatever is wrong with it; also one that lost the id to another.
+fn find_client(checks: &Checks<'_>, id: &str) -> Option<Arc<ClientView>> {
+    let by_id = |client: &&Arc<ClientView>| client.object.client_id.as_ref().is_some_and(|own| own.as_str() == id);
+    checks.directory.client(id).or_else(|| checks.directory.clients().find(by_id)).cloned()
+}
+
+/// The audience a client would ask a token for: that of the rule that decides, else the only one there is.
+fn wanted_audience(set: &PolicySet, request: &Request<'_>) -> Option<Audience> {
+    let explanation = explain(set, request, None)?;
+    let deciding = explanation.rules.first().filter(|_| explanation.choice == Choice::Rule);
+    let only = || if let [only] = explanation.audiences.as_slice() { Some(*only) } else { None };
+    deciding.and_then(|rule| rule.audience).or_else(only).cloned()
+}
+
+/// Puts an account together.
+struct Teller<'a> {
+    known: &'a Known,
+    call: &'a Call,
+    named: &'a Selector,
+    caller: Caller,
+    /// The client that was named, where there is one.
+    client: Option<&'a Arc<ClientView>>,
+}
+
+// === impl Teller ===
+
+impl Teller<'_> {
+    fn account(
+        self,
+        request: Option<&Request<'_>>,
+        verdict: &Verdict<'_>,
+        explanation: Option<&Explanation<'_>>,
+    ) -> Account {
+        let reason = verdict.reason();
+        let refusal = match &verdict.answer {
+            Answer::Allow { .. } => None,
+            Answer::Deny(refusal) => Some(refusal),
+        };
+        let rules = explanation.map_or(&[][..], |explanation| &explanation.rules);
+        let decides = |rule: &&Considered<'_>| rule.standing == Standing::Decides;
+        let others = rules.iter().filter(|rule| !decides(rule)).take(NEAREST);
+        let findings = Findings {
+            known: self.known,
+            named: self.named,
+            request,
+            refusal,
+            explanation,
+            client: self.client,
+            caller: &self.caller,
+        };
+        Account {
+            allowed: refusal.is_none(),
+            status: refusal.map_or(200, |refusal| refusal.status.code()),
+            reason: reason.name(),
+            meaning: Advice::of(reason).map_or_else(String::new, |advice| advice.meaning.to_owned()),
+            www_authenticate: refusal.and_then(|refusal| refusal.challenge(REALM)),
+            not_enforced: verdict.not_enforced.as_ref().map(|refusal| refusal.reason.name()),
+            next: next::next(&findings),
+            request: asking(self.call, request),
+            policy: policy(self.named, explanation),
+            rule: rules.iter().find(decides).map(|rule| self.rule(rule)),
+            other_rules: others.map(|rule| self.rule(rule)).collect(),
+            rules: rules.len(),
+            caller: self.caller,
+        }
+    }
+
+    fn rule(&self, rule: &Considered<'_>) -> Rule {
+        let element = format!("spec.rules[{}].matches[{}]", rule.index, rule.matched);
+        let (protection, allow) = match &rule.needs {
+            Needs::Public => ("Public", Vec::new()),
+            Needs::Authenticated => ("Authenticated", Vec::new()),
+            Needs::NotUnderstood => ("not understood, so it denies", Vec::new()),
+            Needs::Scoped(ways) => ("Scoped", ways.iter().map(allow).collect()),
+        };
+        Rule {
+            policy: rule.rule.policy.to_string(),
+            name: rule.rule.rule.to_owned(),
+            place: self.known.place("ScopePolicy", rule.rule.policy, &element),
+            element,
+            methods: rule.methods.names().collect(),
+            path: rule.pattern.to_string(),
+            parameters: rule
+                .params
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect::<BTreeMap<_, _>>(),
+            protection,
+            allow,
+            standing: match rule.standing {
+                Standing::Decides => "decides",
+                Standing::Ambiguous => "another rule has the same path and method, so both deny",
+                Standing::Shadow => "matches, but is a Shadow rule and only counts",
+                Standing::OtherMethod => "same path, other methods",
+                Standing::LessSpecific => "matches, but a more specific path decides",
+                Standing::OtherPath => "its path does not match",
+            },
+        }
+    }
+}
+
+fn asking(call: &Call, request: Option<&Request<'_>>) -> Asking {
+    let read = request.map(|request| Reading {
+        host: request.host.name.to_string(),
+        port: request.host.port,
+        path: request.path.to_string(),
+        segments: request.path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
+        query: request.query.to_owned(),
+        preflight: request.preflight,
+    });
+    Asking { method: call.method.clone(), url: call.url(), read }
+}
+
+fn policy(named: &Selector, explanation: Option<&Explanation<'_>>) -> Policy {
+    let named = named.to_string();
+    let Some(explanation) = explanation else { return Policy { named, ..Policy::default() } };
+    Policy {
+        named,
+        holding: explanation.policies.iter().map(ToString::to_string).collect(),
+        audiences: explanation.audiences.iter().map(ToString::to_string).collect(),
+        mode: Some(if explanation.mode == Mode::Enforce { "Enforce" } else { "Shadow" }),
+        unmatched: Some(if explanation.unmatched == Unmatched::Deny { "Deny" } else { "Authenticated" }),
+    }
+}
+
+fn allow(way: &Wanted<'_>) -> Allow {
+    Allow {
+        scopes: way.scopes.iter().map(ToString::to_string).collect(),
+        missing: way.missing.iter().map(|scope: &&ScopeName| scope.to_string()).collect(),
+        when: way.when.map(str::to_owned),
+        outcome: way.outcome.map(|outcome| match outcome {
+            Outcome::Holds => "true",
+            Outcome::Fails => "false",
+            Outcome::Broken => "broken",
+        }),
+    }
+}

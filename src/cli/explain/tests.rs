@@ -1,0 +1,252 @@
+//! Requests and what is told of them.
+
+use clap::Parser as _;
+use countersign_core::policy::Selector;
+use jiff::Timestamp;
+
+use super::account::Account;
+use super::call::Call;
+use super::tell::{Asked, tell};
+use super::{Explain, Known, print};
+use crate::cli::colour::Colour;
+
+const WORLD: &str = "\
+apiVersion: countersign.dev/v1alpha1
+kind: ScopePolicy
+metadata: {name: orders, namespace: shop}
+spec:
+  audience: https://orders.shop.svc
+  targetRefs: [{group: \"\", kind: Service, name: orders}]
+  scopes: [{name: read}, {name: admin}, {name: audit}]
+  grants: [{scopes: [read, audit], to: [{namespaces: Same}]}]
+  rules:
+  - name: read-one
+    matches: [{methods: [GET], path: {type: Template, value: \"/orders/{id}\"}}]
+    protection: Scoped
+    allow: [{scopes: [read], when: \"path.id != '13'\"}]
+  - name: delete-one
+    matches: [{methods: [DELETE], path: {type: Template, value: \"/orders/{id}\"}}]
+    protection: Scoped
+    allow: [{scopes: [admin]}]
+  - name: audit
+    matches: [{methods: [GET], path: {type: Exact, value: /audit}}]
+    protection: Scoped
+    allow: [{scopes: [audit]}]
+  - name: broken
+    matches: [{methods: [GET], path: {type: Exact, value: /broken}}]
+    protection: Scoped
+    allow: [{scopes: [read], when: \"token.sub ==\"}]
+  - name: health
+    matches: [{path: {type: Exact, value: /health}}]
+    protection: Public
+---
+apiVersion: countersign.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: checkout, namespace: shop}
+spec:
+  access: [{audience: \"https://orders.shop.svc\", scopes: [read]}]
+---
+apiVersion: countersign.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: asleep, namespace: shop}
+spec:
+  state: Suspended
+  access: [{audience: \"https://orders.shop.svc\", scopes: [read]}]
+";
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    explain: Explain,
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("world.yaml"), WORLD).unwrap();
+        Self { folder }
+    }
+
+    fn explain(&self, words: &str) -> Account {
+        let mut line = vec!["explain".to_owned(), "-f".to_owned(), self.folder.path().display().to_string()];
+        line.extend(words.split(' ').map(str::to_owned));
+        let explain = Line::try_parse_from(line).unwrap().explain;
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let known = Known::of_manifests(&explain.manifests, &explain.premises, now).unwrap();
+        let call = Call::new(&explain.method, explain.url.as_deref().unwrap(), &explain.headers).unwrap();
+        let policy: Selector = explain.policy.clone();
+        tell(&known, Asked { call, named: &policy, who: explain.who().unwrap() }, now).unwrap()
+    }
+
+    /// `403 InsufficientScope delete-one`.
+    fn answer(&self, words: &str) -> String {
+        let account = self.explain(words);
+        let rule = account.rule.map_or("-".to_owned(), |rule| rule.name);
+        format!("{} {} {rule}", account.status, account.reason)
+    }
+
+    /// What is to be done, without the folder's name.
+    fn next(&self, words: &str) -> Vec<String> {
+        let folder = format!("{}/", self.folder.path().display());
+        self.explain(words).next.into_iter().map(|step| step.replace(&folder, "")).collect()
+    }
+}
+
+#[test]
+fn the_answer_is_the_verifiers() {
+    let world = World::new();
+    for (words, expected) in [
+        ("--client shop.checkout https://orders.shop.svc/orders/7", "200 Scoped read-one"),
+        ("--client shop.checkout https://orders.shop.svc/orders/13", "403 ConditionFalse read-one"),
+        ("--client shop.checkout -X DELETE https://orders.shop.svc/orders/7", "403 InsufficientScope delete-one"),
+        ("--client shop.checkout -X PUT https://orders.shop.svc/orders/7", "403 NoRuleForMethod -"),
+        ("--client shop.checkout https://orders.shop.svc/order/7", "403 NoRule -"),
+        ("--client shop.checkout https://orders.shop.svc/broken", "403 RuleNotUnderstood broken"),
+        ("https://orders.shop.svc/orders/7", "401 NoCredential read-one"),
+        ("--client shop.asleep https://orders.shop.svc/orders/7", "401 NoCredential read-one"),
+        ("https://orders.shop.svc/health", "200 Public health"),
+        ("https://orders.shop.svc/orders//7", "400 PathSegment -"),
+        ("https://else.where/orders/7", "403 NoSuchPolicy -"),
+        ("--policy shop/orders --client shop.checkout https://else.where/orders/7", "403 NotOfPolicy -"),
+        ("--policy shop/carts https://orders.shop.svc/orders/7", "403 NoSuchPolicy -"),
+        ("--token a.b.c https://orders.shop.svc/orders/7", "401 Malformed read-one"),
+        ("-H x-http-method-override:DELETE https://orders.shop.svc/orders/7", "400 MethodOverride -"),
+    ] {
+        assert_eq!(world.answer(words), expected, "{words}");
+    }
+}
+
+#[test]
+fn what_to_change_names_object_field_and_line() {
+    let world = World::new();
+    for (words, expected) in [
+        (
+            "--client shop.checkout -X DELETE https://orders.shop.svc/orders/7",
+            "Grant admin to shop.checkout in spec.grants of ScopePolicy shop/orders (world.yaml:8), and add admin to \
+             spec.access[0].scopes of OAuthClient shop/checkout (world.yaml:34)",
+        ),
+        (
+            "--client shop.checkout https://orders.shop.svc/audit",
+            "Add audit to spec.access[0].scopes of OAuthClient shop/checkout (world.yaml:34)",
+        ),
+        (
+            "--client shop.asleep https://orders.shop.svc/orders/7",
+            "Set spec.state: Active in OAuthClient shop/asleep (world.yaml:40): a suspended client is as good as none",
+        ),
+        (
+            "--client shop.chekout https://orders.shop.svc/orders/7",
+            "Correct the client id; there are shop.asleep, shop.checkout",
+        ),
+        (
+            "--client shop.checkout -X PUT https://orders.shop.svc/orders/7",
+            "Add PUT to methods of spec.rules[0].matches[0] of ScopePolicy shop/orders (world.yaml:11) (rule read-one), if \
+             that rule should open it too",
+        ),
+        (
+            "--client shop.checkout https://orders.shop.svc/order/7",
+            "Correct the path, if /orders/{id} of rule read-one was meant",
+        ),
+        (
+            "--policy shop/orders --client shop.checkout https://else.where/orders/7",
+            "Call a host and path that shop/orders holds: orders.shop, orders.shop.svc, orders.shop.svc.cluster.local",
+        ),
+        (
+            "--policy shop/carts https://orders.shop.svc/",
+            "Correct --policy, as the proxy's configuration names it; there are shop/orders",
+        ),
+        (
+            "--client shop.checkout https://orders.shop.svc/orders/13",
+            "Make `path.id != '13'` true, or change it in spec.rules[0].allow[0].when of ScopePolicy shop/orders \
+             (world.yaml:13). Here path.id is \"13\". The claims above are what token stands for",
+        ),
+    ] {
+        assert_eq!(world.next(words).first().map(String::as_str), Some(expected), "{words}");
+    }
+    assert!(
+        world.next("--client shop.checkout https://orders.shop.svc/broken")[0].contains("spec.rules[3].allow[0].when")
+    );
+}
+
+#[test]
+fn a_scope_the_issuer_refuses_is_told_with_what_keeps_it() {
+    let world = World::new();
+    let account = world.explain("--client shop.checkout --scope admin -X DELETE https://orders.shop.svc/orders/7");
+    let issuer = account.caller.issuer.expect("the issuer's answer");
+    assert_eq!((issuer.reason.as_str(), account.allowed), ("invalid_scope", false));
+}
+
+#[test]
+fn a_token_is_told_without_its_signature() {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let header = format!(r#"{{"alg":"ES256","kid":"{}","typ":"at+jwt"}}"#, "k".repeat(43));
+    let claims = r#"{"iss":"https://i.example","sub":"shop.checkout","aud":"https://orders.shop.svc","exp":1800000600,"iat":1800000000,"jti":"t1","client_id":"shop.checkout","scope":"read"}"#;
+    let signature = "c2lnbmF0dXJlLW9mLXRoZS10b2tlbg";
+    let token = format!("{}.{}.{signature}", encode(&header), encode(claims));
+    let world = World::new();
+    let account = world.explain(&format!("--token {token} https://orders.shop.svc/orders/7"));
+    assert_eq!((account.allowed, account.caller.seconds_left), (true, Some(600)));
+    assert_eq!(account.caller.key_id, Some("k".repeat(43)));
+    let shown = format!("{}\n{}", print::text(&account, Colour::none()), serde_json::to_string(&account).unwrap());
+    assert!(!shown.contains(signature) && !shown.contains(&encode(claims)), "{shown}");
+    assert!(shown.contains("signature not checked") && shown.contains("10 min"), "{shown}");
+    let other = token.replace(&encode(claims), &encode(&claims.replace("orders.shop", "carts.shop")));
+    let next = world.next(&format!("--token {other} https://orders.shop.svc/orders/7"));
+    assert!(next[0].starts_with("Get a token for https://orders.shop.svc (resource="), "{next:?}");
+}
+
+#[test]
+fn a_token_of_another_key_is_told_to_have_no_known_key() {
+    let world = World::new();
+    let keys = world.folder.path().join("jwks.json");
+    let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","alg":"EdDSA","use":"sig","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}"#;
+    std::fs::write(&keys, format!(r#"{{"keys":[{key}]}}"#)).unwrap();
+    let line = ["explain", "-f", "x", "--jwks", keys.to_str().unwrap(), "--token", "a.b.c", "https://a/"];
+    assert!(Line::try_parse_from(line).is_err(), "a folder that is not there is wrong usage");
+    let text = std::fs::read(&keys).unwrap();
+    let jwks: countersign_core::token::Jwks = serde_json::from_slice(&text).unwrap();
+    assert!(!countersign_core::token::KeySet::of_jwks(&jwks).is_empty());
+}
+
+#[test]
+fn a_newcomer_reads_why_and_what_to_do() {
+    let world = World::new();
+    let account = world.explain("--client shop.checkout -X DELETE https://orders.shop.svc/orders/7");
+    let text = print::text(&account, Colour::none()).replace(&format!("{}/", world.folder.path().display()), "");
+    assert_eq!(
+        text,
+        "\
+DENIED 403  InsufficientScope: the token lacks scopes the rule asks for
+  the client sees 403, WWW-Authenticate: Bearer realm=\"countersign\", error=\"insufficient_scope\", scope=\"admin\"
+
+Request  DELETE https://orders.shop.svc/orders/7
+  host       orders.shop.svc, port 443
+  path       /orders/7, read as \"orders\" \"7\"
+
+Caller  client shop.checkout, with the token the issuer would give it
+  audience   https://orders.shop.svc
+  scopes     read
+
+Policy  shop/orders; chosen by the request's host (a proxy usually names one: --policy)
+  audience   https://orders.shop.svc
+
+Rule  delete-one of shop/orders (world.yaml:15)
+  matches    DELETE /orders/{id}
+             id is \"7\"
+  protection Scoped
+             scopes admin: missing admin
+
+Other rules  the nearest 3 of 4
+  read-one of shop/orders (world.yaml:11): GET /orders/{id}: same path, other methods
+  health of shop/orders (world.yaml:27): every method /health: its path does not match
+  audit of shop/orders (world.yaml:19): GET /audit: its path does not match
+
+To allow it
+  - Grant admin to shop.checkout in spec.grants of ScopePolicy shop/orders (world.yaml:8), and add admin to spec.access[0].scopes of OAuthClient shop/checkout (world.yaml:34)
+"
+    );
+}
