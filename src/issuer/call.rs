@@ -11,7 +11,7 @@ use bytes::Bytes;
 use countersign_core::names::ClientId;
 use prometheus_client::metrics::counter::Counter;
 
-use crate::http::access_log::Line;
+use crate::http::access_log::{Deed, Line};
 use crate::http::body::{BodyLimits, read_form};
 use crate::http::credentials::presented;
 use crate::http::error::Refusal;
@@ -36,6 +36,8 @@ pub(super) struct Call {
     peer: Option<IpAddr>,
     /// The client, once it authenticated.
     pub(super) client: Option<ClientId>,
+    /// What was done that somebody may ask about later.
+    pub(super) deed: Option<Deed>,
 }
 
 /// A request whose body has arrived.
@@ -58,6 +60,14 @@ impl Endpoint {
             Self::Token => "token",
             Self::Introspect => "introspect",
             Self::Revoke => "revoke",
+        }
+    }
+
+    /// Whether what is refused here is part of the audit stream: what makes tokens, or ends them.
+    const fn is_audited(self) -> bool {
+        match self {
+            Self::Token | Self::Revoke => true,
+            Self::Introspect => false,
         }
     }
 }
@@ -96,7 +106,7 @@ impl Outcomes {
 impl Call {
     pub(super) fn begin(endpoint: Endpoint, request: &Request) -> Self {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-        Self { endpoint, begun: Instant::now(), peer, client: None }
+        Self { endpoint, begun: Instant::now(), peer, client: None, deed: None }
     }
 
     /// Who calls, by the credentials in the request.
@@ -113,10 +123,13 @@ impl Call {
     }
 
     /// Turns the result into the answer, counts it and writes the access line.
-    pub(super) fn end(self, issuer: &Issuer, challenge: bool, result: Result<Response, Refusal>) -> Response {
+    pub(super) fn end(mut self, issuer: &Issuer, challenge: bool, result: Result<Response, Refusal>) -> Response {
         let (response, error) = match result {
             Ok(response) => (response, None),
-            Err(refusal) => (refusal.clone().challenged(challenge).into_response(), Some(refusal.code)),
+            Err(refusal) => {
+                self.deed = self.endpoint.is_audited().then_some(Deed::Refused(refusal.description));
+                (refusal.clone().challenged(challenge).into_response(), Some(refusal.code))
+            }
         };
         let status = response.status().as_u16();
         issuer.outcomes.count(self.endpoint, status);
@@ -127,6 +140,7 @@ impl Call {
             client: self.client.as_ref().map(ClientId::as_str),
             peer: self.peer,
             begun: self.begun,
+            deed: self.deed.as_ref(),
         }
         .write();
         response

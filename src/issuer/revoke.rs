@@ -12,6 +12,7 @@ use axum::response::Response;
 use countersign_core::revocation::Entry;
 use countersign_core::token::{AccessToken, TokenRefusal, verify};
 
+use crate::http::access_log::{About, Deed};
 use crate::http::error::{Refusal, json};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::Caller;
@@ -34,6 +35,8 @@ async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Re
     let token = form.get("token").ok_or(Refusal::invalid_request("token is missing"))?;
     if let Some(token) = own_live_token(issuer, &caller, token)? {
         write(issuer, &token).await?;
+        let AccessToken { audience, scope: scopes, key_id: key, token_id, .. } = token;
+        call.deed = Some(Deed::Revoked(About { audience, scopes, key, token_id }));
     }
     Ok(json(StatusCode::OK, "{}"))
 }

@@ -10,11 +10,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_core::client::TokenFormat;
 use countersign_core::keyring::RingKey;
-use countersign_core::names::{Audience, ClientId, TokenId};
+use countersign_core::names::{Audience, ClientId, KeyId, TokenId};
 use countersign_core::oauth::{GrantDecision, TokenRequest, grant_type, token_grant};
 use countersign_core::token::Claims;
 use tokio::time::{Instant, timeout_at};
 
+use crate::http::access_log::{About, Deed};
 use crate::http::error::{Refusal, json};
 use crate::http::form::Form;
 use crate::issuer::Issuer;
@@ -35,7 +36,8 @@ async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Re
     let received = Received::read(request, issuer.parts.settings.body).await?;
     let form = received.form()?;
     let (caller, decision) = settled(issuer, call, &received, &form).await?;
-    let body = issue(issuer, &caller, &decision)?;
+    let (body, about) = issue(issuer, &caller, decision)?;
+    call.deed = Some(Deed::Issued(about));
     Ok(json(StatusCode::OK, body))
 }
 
@@ -83,15 +85,16 @@ fn decide(caller: &Caller, form: &Form<'_>) -> Result<GrantDecision, Refusal> {
     Ok(token_grant(&caller.client, &caller.snapshot.directory, &request)?)
 }
 
-/// The answer's body: a signed token and what the client should know of it.
-fn issue(issuer: &Issuer, caller: &Caller, decision: &GrantDecision) -> Result<String, Refusal> {
+/// The answer's body: a signed token and what the client should know of it; and what is told of it afterwards.
+fn issue(issuer: &Issuer, caller: &Caller, decision: GrantDecision) -> Result<(String, About), Refusal> {
     let settings = &issuer.parts.settings;
     let now = issuer.parts.clock.now();
     let offline = issuer.parts.contact.age(now).is_none_or(|age| age.unsigned_abs() > settings.timings.offline_grace);
     if offline {
         return Err(Refusal::unavailable("this issuer has been cut off for too long"));
     }
-    let signer = signer(issuer, caller)?;
+    let (key, signer) = signer(issuer, caller)?;
+    let token_id = token_id()?;
     let seconds = i64::try_from(decision.lifetime.as_secs()).unwrap_or(i64::MAX);
     let object = &caller.client.object;
     let claims = Claims {
@@ -100,7 +103,7 @@ fn issue(issuer: &Issuer, caller: &Caller, decision: &GrantDecision) -> Result<S
         aud: &decision.audience,
         exp: now.as_second().saturating_add(seconds),
         iat: now.as_second(),
-        jti: &token_id()?,
+        jti: &token_id,
         client_id: &caller.spec.client_id,
         scope: &decision.scopes,
         cuid: &object.uid,
@@ -110,14 +113,15 @@ fn issue(issuer: &Issuer, caller: &Caller, decision: &GrantDecision) -> Result<S
     let input = claims.signing_input(signer.header()).map_err(|error| unsigned(&error))?;
     let token = signer.sign(input).map_err(|error| unsigned(&error))?;
     // Scopes hold no character that JSON escapes (core::names), nor does a compact JWS.
-    Ok(format!(
+    let body = format!(
         r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds},"scope":"{}"}}"#,
         decision.scopes
-    ))
+    );
+    Ok((body, About { audience: decision.audience, scopes: decision.scopes, key, token_id }))
 }
 
 /// The key that is Active by this snapshot, not declared dead, and whose private half is here.
-fn signer(issuer: &Issuer, caller: &Caller) -> Result<Arc<Signer>, Refusal> {
+fn signer(issuer: &Issuer, caller: &Caller) -> Result<(KeyId, Arc<Signer>), Refusal> {
     let tokens = &caller.spec.tokens;
     let snapshot = &caller.snapshot;
     let active = snapshot.rings.get(&tokens.signing_key).and_then(|ring| ring.active());
@@ -125,7 +129,7 @@ fn signer(issuer: &Issuer, caller: &Caller) -> Result<Arc<Signer>, Refusal> {
     let signers = issuer.parts.signers.load();
     key_id
         .filter(|_| tokens.format == TokenFormat::Jwt)
-        .and_then(|key_id| signers.get(key_id).cloned())
+        .and_then(|key_id| Some((key_id.clone(), signers.get(key_id).cloned()?)))
         .ok_or(Refusal::unavailable("no key may sign at the moment"))
 }
 

@@ -26,6 +26,7 @@ mod quickstart;
 mod restore;
 mod rotation;
 mod support;
+mod tell;
 mod threats_gateway;
 mod threats_jwt;
 mod threats_token;

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use countersign_core::client::Client;
-use countersign_core::names::{ClientId, ObjectRef};
+use countersign_core::names::{Audience, ClientId, ObjectRef};
 use countersign_core::revocation::Entry;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -28,12 +28,19 @@ const WRITE: &str = "write the client's Secret";
 /// How the names of our field managers begin.
 const OURS: &str = "countersign/";
 
+/// The audit stream's line about all tokens of a client, or those for an audience. The fields are an interface (docs/reference).
+pub(super) fn audit(client: Option<&str>, audience: Option<&Audience>, epoch: u64) {
+    let audience = audience.map(Audience::as_str);
+    tracing::info!(target: "audit", event = "revoked", client, audience, epoch, "tokens of a client");
+}
+
 impl OAuthClients {
     /// The first step, so that whatever fails later, what was taken away is gone.
     pub(super) async fn end_epochs(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
         for (audience, epoch) in &plan.revoke {
             let uid = observed.view.object.uid.clone();
             self.revoke(Entry::client(uid, audience.clone(), *epoch, now, &self.timings)).await?;
+            audit(observed.view.object.client_id.as_ref().map(ClientId::as_str), audience.as_ref(), *epoch);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::OAuthClients;
 use super::epochs;
+use super::execute::audit;
 use super::secret::is_retained;
 use super::world::There;
 use crate::controller::Failure;
@@ -46,7 +47,8 @@ impl OAuthClients {
         let known = self.snapshot.load().revoked.epoch_of(&uid);
         let status = client.status.clone().unwrap_or_default();
         for (audience, epoch) in epochs::bury(&status, known).entries {
-            self.revoke(Entry::client(uid.clone(), audience, epoch, now, &self.timings)).await?;
+            self.revoke(Entry::client(uid.clone(), audience.clone(), epoch, now, &self.timings)).await?;
+            audit(status.client_id.as_deref(), audience.as_ref(), epoch);
         }
         Ok(())
     }

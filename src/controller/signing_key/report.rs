@@ -58,6 +58,7 @@ impl SigningKeys {
         let known = revoked(old);
         for key in revoked(status).into_iter().filter(|key| !known.contains(key)) {
             let note = format!("Key {key} is revoked: no token it signed is good any more");
+            tracing::info!(target: "audit", event = "revoked", key, "tokens of a key");
             self.parts.writer.event(Event::about(new, Severity::Warning, "KeyRevoked", note)).await;
         }
         for kind in TROUBLES {

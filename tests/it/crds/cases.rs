@@ -1,6 +1,6 @@
 //! Specs a person may write, and specs that cannot be meant with what the API server says to them.
 
-pub(super) const ACCEPTED: &[(&str, &str)] = &[
+pub const ACCEPTED: &[(&str, &str)] = &[
     ("OAuthClient", "{}"),
     (
         "OAuthClient",
@@ -57,7 +57,7 @@ pub(super) const ACCEPTED: &[(&str, &str)] = &[
 ];
 
 /// What the API server says where the schema alone refuses; `countersign_api::violations` must see the same.
-pub(super) const SCHEMA_PHRASES: &[&str] = &[
+pub const SCHEMA_PHRASES: &[&str] = &[
     "should match",
     "should have at least 1 items",
     "field not declared in schema",
@@ -65,7 +65,7 @@ pub(super) const SCHEMA_PHRASES: &[&str] = &[
     "supported values",
 ];
 
-pub(super) const REFUSED: &[(&str, &str, &str)] = &[
+pub const REFUSED: &[(&str, &str, &str)] = &[
     ("OAuthClient", "{clientId: 'a:b'}", "should match"),
     ("OAuthClient", "{state: Paused}", "supported values: \"Active\", \"Suspended\""),
     ("OAuthClient", "{stat: Active}", "field not declared in schema"),
@@ -253,7 +253,7 @@ pub(super) const REFUSED: &[(&str, &str, &str)] = &[
 ];
 
 /// Statuses with everything a controller may report, each with a spec to go with it.
-pub(super) const STATUSES: &[(&str, &str, &str)] = &[
+pub const STATUSES: &[(&str, &str, &str)] = &[
     (
         "OAuthClient",
         "{}",

@@ -1,7 +1,7 @@
 //! The custom resource definitions on the real API server: accepted without a warning, cheap enough to judge, helpful
 //! when they refuse, and a manual when asked.
 
-mod cases;
+pub mod cases;
 
 use cases::{ACCEPTED, REFUSED, SCHEMA_PHRASES, STATUSES};
 use countersign_api::violations;
