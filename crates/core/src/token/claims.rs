@@ -112,6 +112,10 @@ pub fn compact_header(algorithm: Algorithm, key_id: &KeyId) -> String {
 /// Reads the claims of a token whose signature holds.
 pub(super) fn parse(payload: &[u8], key_id: &KeyId, issuer: &str) -> Result<AccessToken, TokenRefusal> {
     let claims = json::object(payload).ok_or(TokenRefusal::BadClaims)?;
+    if claims.contains_key("cnf") {
+        // Bound to a certificate or key (RFC 8705, RFC 9449), whose proof is not asked for here: no bearer token.
+        return Err(TokenRefusal::BadClaims);
+    }
     let client_uid = optional(&claims, "cuid", |value| value.as_str().and_then(|text| Uid::new(text).ok()))?;
     let client_epoch = optional(&claims, "cep", Value::as_u64)?;
     if client_uid.is_some() != client_epoch.is_some() {

@@ -33,7 +33,7 @@ pub enum TokenRefusal {
     /// The signature does not hold.
     #[error("the signature does not hold")]
     BadSignature,
-    /// The claims are not strict JSON with the types required.
+    /// The claims are not strict JSON with the types required, or bind the token to what is not checked here.
     #[error("the claims cannot be understood")]
     BadClaims,
     /// A required claim is missing.

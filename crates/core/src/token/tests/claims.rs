@@ -99,3 +99,10 @@ fn identifiers_of_client_and_epoch_have_their_own_types() {
         assert_eq!(judge(&with(name, bad)), Err(TokenRefusal::BadClaims), "{name}");
     }
 }
+
+#[test]
+fn cla_09_a_token_bound_to_a_key_is_no_bearer_token() {
+    for cnf in [json!({"x5t#S256": "A"}), json!({"jkt": "A"}), json!({}), json!("A"), json!(7)] {
+        assert_eq!(judge(&with("cnf", cnf)), Err(TokenRefusal::BadClaims));
+    }
+}
