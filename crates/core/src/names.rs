@@ -123,9 +123,9 @@ fn is_scope_token(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
+/// How long it may be is each name's own: the API server bounds a subdomain as a whole, not its labels.
 fn is_dns_label(text: &str) -> bool {
-    text.len() <= 63
-        && !text.starts_with('-')
+    !text.starts_with('-')
         && !text.ends_with('-')
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
@@ -211,6 +211,8 @@ mod tests {
             (ScopeName::new("orders:read").is_ok(), ScopeName::new("orders read").is_ok()),
             (Namespace::new("shop").is_ok(), Namespace::new("Shop").is_ok()),
             (ObjectName::new("a.b-c").is_ok(), ObjectName::new("a..b").is_ok()),
+            (ObjectName::new(&"n".repeat(253)).is_ok(), ObjectName::new(&"n".repeat(254)).is_ok()),
+            (Namespace::new(&"n".repeat(63)).is_ok(), Namespace::new(&"n".repeat(64)).is_ok()),
             (TokenId::new("abc").is_ok(), TokenId::new("a b").is_ok()),
         ] {
             assert!(good && !bad);
