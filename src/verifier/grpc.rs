@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use bytes::Buf;
+use axum::body::Body;
+use bytes::{Buf, Bytes};
 use countersign_core::policy::{Refusal, Status};
 use countersign_core::request::{Ambiguity, Headers, RequestParts};
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
@@ -20,7 +22,10 @@ use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
+use http_body_util::{BodyExt, Full};
 use prost::Message;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 
@@ -32,21 +37,49 @@ use super::{REALM, Verifier, body_of};
 /// The key under which a proxy's configuration names the policy.
 const POLICY: &str = "countersign.dev/policy";
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
-/// Far above what a proxy lets through, so that no client can make an answer of tonic's own.
-const MAX_MESSAGE: usize = 64 << 20;
+/// A larger message is denied, as is one that takes longer to arrive: Envoy has long stopped waiting by then.
+const MAX_MESSAGE: usize = 1 << 20;
+const DEADLINE: Duration = Duration::from_secs(1);
+/// Messages beyond the usual size may be read so many at a time, so that memory is bounded whoever connects.
+const USUAL_MESSAGE: usize = 64 << 10;
+const LARGE_MESSAGES: usize = 64;
+/// The empty message as gRPC frames it: a question about nothing, which is denied.
+const NOTHING: Bytes = Bytes::from_static(&[0; 5]);
 /// Header lines of a request that is judged.
 const MAX_HEADERS: usize = 1000;
 
 pub(super) fn router(verifier: &Arc<Verifier>) -> Router {
-    let verifier = Arc::clone(verifier);
+    let (verifier, large) = (Arc::clone(verifier), Arc::new(Semaphore::new(LARGE_MESSAGES)));
     let service = tower::service_fn(move |request: axum::extract::Request| {
-        let check = Check(Arc::clone(&verifier));
+        let (check, large) = (Check(Arc::clone(&verifier)), Arc::clone(&large));
         async move {
-            let mut grpc = Grpc::new(CheckCodec).max_decoding_message_size(MAX_MESSAGE);
-            Ok::<_, std::convert::Infallible>(grpc.unary(check, request).await)
+            let (parts, body) = request.into_parts();
+            // Read here and not by tonic, whose own refusals would be errors of ours.
+            let message = timeout(DEADLINE, read_message(body, &large)).await.ok().flatten().unwrap_or(NOTHING);
+            let request = axum::extract::Request::from_parts(parts, Full::new(message));
+            Ok::<_, std::convert::Infallible>(Grpc::new(CheckCodec).unary(check, request).await)
         }
     });
     Router::new().route_service(CHECK, service)
+}
+
+/// One framed message, whole; nothing where it is too large, broken off, compressed or not alone.
+async fn read_message(mut body: Body, large: &Semaphore) -> Option<Bytes> {
+    let (mut whole, mut permit) = (Bytes::new(), None);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        let length = whole.len() + data.len();
+        if length > MAX_MESSAGE {
+            return None;
+        }
+        if length > USUAL_MESSAGE && permit.is_none() {
+            permit = Some(large.try_acquire().ok()?);
+        }
+        whole = if whole.is_empty() { data } else { [whole, data].concat().into() };
+    }
+    let (&[compressed, length @ ..], message) = whole.split_first_chunk::<5>()?;
+    let is_whole = usize::try_from(u32::from_be_bytes(length)).is_ok_and(|length| length == message.len());
+    (compressed == 0 && is_whole).then_some(whole)
 }
 
 /// One call.

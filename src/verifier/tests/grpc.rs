@@ -82,10 +82,14 @@ impl World {
         frame.put_u8(0);
         frame.put_u32(u32::try_from(message.len()).expect("a short message"));
         frame.put_slice(message);
+        self.grpc_body(Body::from(frame.freeze())).await
+    }
+
+    async fn grpc_body(&self, body: Body) -> Seen {
         let request = axum::http::Request::post("/envoy.service.auth.v3.Authorization/Check")
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .body(Body::from(frame.freeze()))
+            .body(body)
             .expect("a request");
         let response = self.verifier.grpc_router().oneshot(request).await.expect("an answer");
         assert_eq!(response.headers().get("grpc-status"), None, "never a gRPC error");
@@ -327,6 +331,21 @@ async fn gwy_10_a_message_that_cannot_be_read_is_a_denial_and_no_error() {
     assert_eq!(world.status(many).await, 400);
     assert_eq!(world.status(call("GET", "/health").header("a", "b").raw("a", b"b")).await, 400);
     assert_eq!(world.status(call("GET", "/health").raw("x-a", b"\xff\xfe")).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gwy_10_a_message_too_large_too_slow_or_broken_off_is_a_denial_and_no_error() {
+    let world = World::new();
+    let large = |size: usize| call("GET", "/health").header("x-large", &"a".repeat(size));
+    assert_eq!(world.status(large(900 << 10)).await, 200);
+    assert_eq!(world.status(large(1 << 20)).await, 400);
+    let whole = [&[0, 0, 0, 0, 9][..], &[b'a'; 8]].concat();
+    for broken in [whole.clone(), whole[..4].to_vec(), vec![], [&[1][..], &whole[1..]].concat(), vec![0; 10]] {
+        assert_eq!(world.grpc_body(Body::from(broken)).await.status, 400);
+    }
+    let begun = futures::stream::iter([Ok::<_, std::io::Error>(whole)]);
+    let never_ends = Body::from_stream(futures::StreamExt::chain(begun, futures::stream::pending()));
+    assert_eq!(world.grpc_body(never_ends).await.status, 400);
 }
 
 #[tokio::test]

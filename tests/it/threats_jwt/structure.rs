@@ -141,7 +141,7 @@ async fn jwt_11_size_is_judged_first() {
 async fn jwt_11_a_million_dots_cost_nothing_over_grpc() {
     let it = Standalone::start().await;
     let good = it.token().await;
-    for text in [".".repeat(1_000_000), "a".repeat(32 << 20), format!("{good}.{}", "a.".repeat(500_000))] {
+    for text in [".".repeat(1_000_000), "a".repeat(900_000), format!("{good}.{}", "a.".repeat(450_000))] {
         let asked = question("GET", "/orders/7", &[("authorization", &format!("Bearer {text}"))]);
         let seen = check(it.grpc, &asked).await;
         assert!(matches!(seen.status, 400 | 401), "{} bytes: {seen:?}", text.len());
