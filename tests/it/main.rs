@@ -25,6 +25,7 @@ mod objects;
 mod quickstart;
 mod restore;
 mod rotation;
+mod security_table;
 mod support;
 mod tell;
 mod threats_client;
