@@ -97,9 +97,8 @@ fn may_pass(asked: &CheckRequest, ok: &OkHttpResponse) {
     assert!(["shop/orders", "shop/*", "by-host"].contains(&policy.as_str()), "{policy}");
     let http = attributes.request.as_ref().and_then(|request| request.http.as_ref()).expect("a request");
     let raw = http.header_map.iter().flat_map(|map| &map.headers);
-    let value = |header: &HeaderValue| match header.raw_value.is_empty() {
-        true => header.value.clone().into_bytes(),
-        false => header.raw_value.clone(),
+    let value = |header: &HeaderValue| {
+        if header.raw_value.is_empty() { header.value.clone().into_bytes() } else { header.raw_value.clone() }
     };
     let merged = http.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()));
     let headers: Vec<(String, Vec<u8>)> = merged.chain(raw.map(|header| (header.key.clone(), value(header)))).collect();

@@ -20,13 +20,11 @@ static SIGNER: LazyLock<VerifyingKeys> = LazyLock::new(|| {
 static RECORDS: LazyLock<RecordKey> = LazyLock::new(|| RecordKey::new(&[9; 32]));
 
 pub fn run(data: &[u8]) {
-    match data.split_first() {
-        Some((b'S', rest)) => signed(rest),
-        _ => {
-            let Ok(text) = std::str::from_utf8(data) else { return };
-            presented(text);
-        }
+    if let Some((b'S', rest)) = data.split_first() {
+        return signed(rest);
     }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    presented(text);
 }
 
 fn names() -> (IssuerName, ClientId) {

@@ -10,23 +10,20 @@ use serde_json::Value;
 use super::world::{AUDIENCE, ISSUER, KEYS, NOW, jws, line, now, token};
 
 pub fn run(data: &[u8]) {
-    match data.split_first() {
-        Some((b'S', rest)) => {
-            let (header, claims) = line(rest);
-            let text = jws(header, claims);
-            if let Ok(read) = read(&text) {
-                is_sound(&text, &read);
-                spoilt_ones_are_refused(&text);
-            }
+    if let Some((b'S', rest)) = data.split_first() {
+        let (header, claims) = line(rest);
+        let text = jws(header, claims);
+        if let Ok(read) = read(&text) {
+            is_sound(&text, &read);
+            spoilt_ones_are_refused(&text);
         }
-        _ => {
-            let Ok(text) = std::str::from_utf8(data) else { return };
-            // Nobody but the issuer can make a token: this text is none, unless it is the one there is.
-            if let Ok(read) = read(text) {
-                assert_eq!(text, token());
-                is_sound(text, &read);
-            }
-        }
+        return;
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    // Nobody but the issuer can make a token: this text is none, unless it is the one there is.
+    if let Ok(read) = read(text) {
+        assert_eq!(text, token());
+        is_sound(text, &read);
     }
 }
 

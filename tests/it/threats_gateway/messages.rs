@@ -1,4 +1,4 @@
-//! CheckRequests no Envoy would send: GWY-10.
+//! Messages no Envoy would send: GWY-10.
 
 use super::Edge;
 use crate::ext_authz::{call, check, check_bytes, connect, framed, http_of, question, send};
