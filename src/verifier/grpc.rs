@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use countersign_core::policy::{Refusal, Status};
 use countersign_core::request::{Ambiguity, Headers, RequestParts};
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse};
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
 use http_body_util::{BodyExt, Full};
@@ -30,9 +30,8 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, UnaryService};
 
 use super::counters::Wire;
-use super::identity::Pass;
 use super::judge::Ask;
-use super::{REALM, Verifier, body_of};
+use super::{REALM, Verifier, body_of, passing};
 
 /// The key under which a proxy's configuration names the policy.
 const POLICY: &str = "countersign.dev/policy";
@@ -86,8 +85,8 @@ async fn read_message(mut body: Body, large: &Semaphore) -> Option<Bytes> {
 struct Check(Arc<Verifier>);
 
 impl UnaryService<Received> for Check {
-    type Response = CheckResponse;
-    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<CheckResponse>, tonic::Status>> + Send>>;
+    type Response = Encoded;
+    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Encoded>, tonic::Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<Received>) -> Self::Future {
         let verifier = Arc::clone(&self.0);
@@ -98,13 +97,13 @@ impl UnaryService<Received> for Check {
 // === impl Verifier ===
 
 impl Verifier {
-    async fn check(&self, Received(request): Received) -> CheckResponse {
+    async fn check(&self, Received(request): Received) -> Encoded {
         let attributes = request.and_then(|request| request.attributes);
         let context = attributes.as_ref().map(|attributes| &attributes.context_extensions);
         let policy = context.and_then(|context| context.get(POLICY)).map(String::as_str);
         let http = attributes.as_ref().and_then(|attributes| attributes.request.as_ref()?.http.as_ref());
         let Some((http, headers)) = http.and_then(|http| Some((http, EnvoyHeaders::read(http)?))) else {
-            return denied(&self.refuse(Wire::Grpc, Refusal::ambiguous(Ambiguity::Header)));
+            return Encoded::denied(&self.refuse(Wire::Grpc, Refusal::ambiguous(Ambiguity::Header)));
         };
         let parts = RequestParts {
             method: &http.method,
@@ -114,8 +113,8 @@ impl Verifier {
             headers: &headers,
         };
         match self.judge(Ask { wire: Wire::Grpc, policy, parts }).await {
-            Ok(pass) => allowed(&pass, &headers),
-            Err(refusal) => denied(&refusal),
+            Ok(pass) => Encoded(passing::encode(&pass, &headers)),
+            Err(refusal) => Encoded::denied(&refusal),
         }
     }
 }
@@ -160,19 +159,6 @@ impl Headers for EnvoyHeaders<'_> {
     }
 }
 
-fn allowed(pass: &Pass, headers: &dyn Headers) -> CheckResponse {
-    let response = OkHttpResponse {
-        headers: pass.headers().map(|(name, value)| header(name, value)).collect(),
-        headers_to_remove: pass.removals(headers),
-        ..OkHttpResponse::default()
-    };
-    CheckResponse {
-        status: Some(rpc::Status::default()),
-        http_response: Some(HttpResponse::OkResponse(response)),
-        dynamic_metadata: None,
-    }
-}
-
 fn denied(refusal: &Refusal) -> CheckResponse {
     let challenge = refusal.challenge(REALM).map(|challenge| header("www-authenticate", challenge));
     let retry = (refusal.status == Status::Unavailable).then(|| header("retry-after", "1".to_owned()));
@@ -207,12 +193,21 @@ fn header(name: &str, value: String) -> HeaderValueOption {
 #[derive(Default)]
 struct Received(Option<CheckRequest>);
 
-/// As tonic's own codec, but unreadable messages reach the service.
+/// A `CheckResponse` as it goes out.
+struct Encoded(Vec<u8>);
+
+impl Encoded {
+    fn denied(refusal: &Refusal) -> Self {
+        Self(denied(refusal).encode_to_vec())
+    }
+}
+
+/// As tonic's own codec, but answers come encoded and unreadable messages reach the service.
 #[derive(Clone, Copy)]
 struct CheckCodec;
 
 impl Codec for CheckCodec {
-    type Encode = CheckResponse;
+    type Encode = Encoded;
     type Decode = Received;
     type Encoder = Self;
     type Decoder = Self;
@@ -227,11 +222,12 @@ impl Codec for CheckCodec {
 }
 
 impl Encoder for CheckCodec {
-    type Item = CheckResponse;
+    type Item = Encoded;
     type Error = tonic::Status;
 
-    fn encode(&mut self, item: CheckResponse, buffer: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
-        item.encode(buffer).map_err(|error| tonic::Status::internal(error.to_string()))
+    fn encode(&mut self, Encoded(bytes): Encoded, buffer: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
+        buffer.put_slice(&bytes);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Flows in: the verified token, if one was read, and the names of the headers that came with the request. Flows out:
 //! headers to set, and every other spelling of them to remove, so that a backend never sees the caller's own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use countersign_core::request::{Headers, is_identity_header};
@@ -34,28 +35,28 @@ pub(super) struct Pass {
 
 impl Pass {
     /// The headers to set.
-    pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let of_token = self.token.as_ref().map(|token| {
             [
-                (SUBJECT, token.subject.to_string()),
-                (CLIENT, token.client_id.as_str().to_owned()),
-                (SCOPE, token.scope.to_string()),
+                (SUBJECT, Cow::Borrowed(&*token.subject)),
+                (CLIENT, Cow::Borrowed(token.client_id.as_str())),
+                (SCOPE, Cow::Owned(token.scope.to_string())),
             ]
         });
-        of_token.into_iter().flatten().chain([(DECISION, self.decision.to_owned())])
+        of_token.into_iter().flatten().chain([(DECISION, Cow::Borrowed(self.decision))])
     }
 
     /// The headers to remove: all spellings but those that are set.
-    pub(super) fn removals(&self, headers: &dyn Headers) -> Vec<String> {
+    pub(super) fn removals(&self, headers: &dyn Headers) -> Vec<Cow<'static, str>> {
         let is_set =
             |name: &str| name == DECISION || (self.token.is_some() && NAMES.iter().any(|(set, _)| *set == name));
         let known = NAMES.iter().flat_map(|(name, alias)| [*name, *alias]);
-        let mut names: Vec<String> = known.filter(|name| !is_set(name)).map(str::to_owned).collect();
+        let mut names: Vec<_> = known.filter(|name| !is_set(name)).map(Cow::Borrowed).collect();
         headers.visit(&mut |name, _| {
             if is_identity_header(name.as_bytes()) {
                 let name = name.to_ascii_lowercase();
-                if !is_set(&name) && !names.contains(&name) {
-                    names.push(name);
+                if !is_set(&name) && !names.iter().any(|known| *known == name) {
+                    names.push(Cow::Owned(name));
                 }
             }
         });

@@ -19,6 +19,7 @@ mod http;
 mod identity;
 mod judge;
 mod network;
+mod passing;
 #[cfg(test)]
 mod tests;
 
