@@ -273,7 +273,7 @@ fn is_method_override(name: &str) -> bool {
 fn read_credential(value: &[u8]) -> Credential<'_> {
     let Ok(text) = std::str::from_utf8(value) else { return Credential::Ambiguous };
     // A comma joins several values; a tab or any other control character is read differently by different parsers.
-    if text.bytes().any(|byte| byte == b',' || byte < b' ' || byte == 0x7f) {
+    if !every(text, |byte| (byte != b',') & (byte >= b' ') & (byte != 0x7f)) {
         return Credential::Ambiguous;
     }
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
@@ -281,8 +281,21 @@ fn read_credential(value: &[u8]) -> Credential<'_> {
         return Credential::None;
     }
     let body = token.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    if body.is_empty() || !body.bytes().all(allowed) { Credential::Ambiguous } else { Credential::Bearer(token) }
+    if body.is_empty() || !every(body, is_of_token) { Credential::Ambiguous } else { Credential::Bearer(token) }
+}
+
+/// A character a token may have before the `=` that may end it (RFC 6750 section 2.1).
+fn is_of_token(byte: u8) -> bool {
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let is_digit = byte.wrapping_sub(b'0') < 10;
+    let is_mark = (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'~') | (byte == b'+') | (byte == b'/');
+    is_letter | is_digit | is_mark
+}
+
+/// Whether something holds of every byte. Without an early end and without branches, so that many bytes are looked at at
+/// once: tokens are long, and every request has one.
+fn every(text: &str, holds: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(true, |all, byte| all & holds(byte))
 }
 
 #[cfg(test)]

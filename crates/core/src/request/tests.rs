@@ -32,6 +32,13 @@ fn the_scheme_of_a_credential_is_compared_without_case() {
 }
 
 #[test]
+fn the_characters_of_a_token_are_those_of_rfc_6750() {
+    for byte in 0..=u8::MAX {
+        assert_eq!(is_of_token(byte), byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte), "{byte:#x}");
+    }
+}
+
+#[test]
 fn a_credential_that_can_be_read_in_two_ways_is_ambiguous() {
     for value in
         ["Bearer", "Bearer ", "Bearer  t", "Bearer\tt", "Bearer t u", "Bearer a,b", "Bearer a, Bearer b", "Bearer ="]
