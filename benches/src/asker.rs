@@ -11,7 +11,7 @@ use prost::Message;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct Asker {
     target: Target,
@@ -32,7 +32,11 @@ impl Asker {
     /// Milliseconds from `since` until the answer is this one. A pause between questions leaves the machine to those measured.
     pub async fn until(&mut self, message: &Bytes, answer: bool, since: Instant) -> f64 {
         while self.allows(message).await != answer {
-            assert!(since.elapsed() < PATIENCE, "the verifier answers {answer} within {PATIENCE:?}");
+            assert!(
+                since.elapsed() < PATIENCE,
+                "the verifier at {} answers {answer} within {PATIENCE:?}",
+                self.target.address
+            );
             tokio::time::sleep(Duration::from_micros(500)).await;
         }
         since.elapsed().as_secs_f64() * 1e3

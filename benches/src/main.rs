@@ -39,7 +39,7 @@ use scenarios::Effort;
 struct Line {
     #[command(subcommand)]
     floor: Option<Command>,
-    /// Only this scenario; may be given several times [default: all]
+    /// Only this scenario; may be given several times [default: all but `many`]
     #[arg(long, value_enum)]
     only: Vec<Scenario>,
     /// Pairs of runs of what is compared; their median counts
@@ -77,6 +77,8 @@ enum Scenario {
     Abuse,
     /// Roles before a real API server: memory, start, changes, many rules
     Cluster,
+    /// 20,000 clients before a real API server
+    Many,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -103,6 +105,7 @@ async fn main() {
             Scenario::Check => scenarios::check::measure(effort, &mut report).await,
             Scenario::Proxy => scenarios::proxy::measure(effort, &mut report).await,
             Scenario::Cluster => scenarios::cluster::measure(effort, &mut report).await,
+            Scenario::Many => scenarios::cluster::many::clients(&mut report).await,
             Scenario::Abuse => scenarios::abuse::measure(effort.rounds, &mut report).await,
         }
         println!("{scenario:?} took {:.0} s", begun.elapsed().as_secs_f64());

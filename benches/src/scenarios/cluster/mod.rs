@@ -9,6 +9,7 @@
 
 mod changes;
 mod clients;
+pub mod many;
 mod rules;
 mod start;
 
@@ -44,6 +45,7 @@ pub async fn measure(effort: Effort, report: &mut Report) {
     start::measure(&mut site, report).await;
     clients::hundred(&mut site, effort, report).await;
     clients::at_once(&mut site, report).await;
+    many::foreign_secrets(&site, report).await;
     let small = rules::rate(&site, effort).await;
     start::with_policies(&mut site, report).await;
     changes::measure(&site, "2,000 policies", changes::Bounds::POLICIES, report).await;

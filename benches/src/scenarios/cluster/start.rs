@@ -37,7 +37,7 @@ pub async fn measure(site: &mut Site, report: &mut Report) {
 }
 
 /// Starts a role; milliseconds until it is ready.
-async fn ready(site: &Site, role: Role) -> (Replica, f64) {
+pub async fn ready(site: &Site, role: Role) -> (Replica, f64) {
     let mut replica = site.installation.spawn(role);
     let begun = replica.process.begun;
     loop {
