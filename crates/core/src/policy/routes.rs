@@ -20,6 +20,7 @@ type NodeId = u32;
 #[derive(Clone, Debug)]
 struct Node<T> {
     /// Most nodes are ends, so this is absent rather than empty.
+    #[expect(clippy::box_collection, reason = "an empty map would make every node half as large again")]
     literals: Option<Box<HashMap<Arc<str>, NodeId>>>,
     param: Option<NodeId>,
     /// What hangs on the pattern that ends here.

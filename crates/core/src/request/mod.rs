@@ -270,6 +270,7 @@ fn is_method_override(name: &str) -> bool {
 }
 
 /// Reads `Bearer` SP token; the scheme in any case (RFC 9110 section 11.1), exactly one space, nothing after the token.
+#[expect(clippy::needless_bitwise_bool, reason = "without branches, for `every`")]
 fn read_credential(value: &[u8]) -> Credential<'_> {
     let Ok(text) = std::str::from_utf8(value) else { return Credential::Ambiguous };
     // A comma joins several values; a tab or any other control character is read differently by different parsers.
@@ -285,6 +286,7 @@ fn read_credential(value: &[u8]) -> Credential<'_> {
 }
 
 /// A character a token may have before the `=` that may end it (RFC 6750 section 2.1).
+#[expect(clippy::needless_bitwise_bool, reason = "without branches, for `every`")]
 fn is_of_token(byte: u8) -> bool {
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     let is_digit = byte.wrapping_sub(b'0') < 10;
