@@ -1,7 +1,9 @@
 //! Watches of the API server.
 //!
 //! Flows in: kube's watcher over guarded objects. Flows out: `Change`s without end. Each watch has its own backoff, which
-//! grows from a tenth of a second to ten and starts over once the watch held for a minute.
+//! grows from a tenth of a second to ten and starts over once the watch held for a minute. Everything is listed anew now and
+//! then, so that an event lost on its way is made good, and whenever the API server was out of reach: it may have been put
+//! back to an older state, and a watch resumed from a later one is silent until that has caught up.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -17,10 +19,15 @@ use kube::{Api, Resource};
 
 use super::guarded::Guarded;
 use super::{Change, Deleted, Key, KubeStore, Object, Reach, Selection};
+use crate::runtime::random;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 const HELD_FOR: Duration = Duration::from_mins(1);
+/// How long a watch of our own namespaces goes on from events alone: they hold keys and revocations, and few objects.
+const RELIST_ONE: Duration = Duration::from_mins(10);
+/// The same for a watch of all namespaces.
+const RELIST_ALL: Duration = Duration::from_mins(30);
 
 impl KubeStore {
     pub(super) fn watch<K: Object>(&self, selection: &Selection) -> BoxStream<'static, Change<K>> {
@@ -31,9 +38,14 @@ impl KubeStore {
             Reach::All => Api::all(self.client.clone()),
             Reach::One(namespace) => Api::namespaced_with(self.client.clone(), namespace, &()),
         };
-        // kube says `Init` before it asks, so the backoff must not start over at any event, only after a while.
-        let backoff = ResetTimerBackoff::new(Doubling::default(), HELD_FOR);
-        changes(watch(api, config).backoff(backoff)).boxed()
+        let relist = if selection.namespace == Reach::All { RELIST_ALL } else { RELIST_ONE };
+        let begin = move || {
+            // kube says `Init` before it asks, so the backoff must not start over at any event, only after a while.
+            let backoff = ResetTimerBackoff::new(Doubling::default(), HELD_FOR);
+            let events = watch(api.clone(), config.clone()).backoff(backoff);
+            changes(events).take_until(tokio::time::sleep(relist.mul_f64(random::jitter())))
+        };
+        stream::repeat_with(begin).flatten().boxed()
     }
 }
 
@@ -48,6 +60,9 @@ fn changes<K: Object>(
                 Ok(event) => event,
                 Err(error) => {
                     report::<K>(&error, &mut healthy);
+                    if is_out_of_reach(&error) {
+                        return None;
+                    }
                     continue;
                 }
             };
@@ -68,6 +83,10 @@ fn changes<K: Object>(
             return Some((out, (events, listing, healthy)));
         }
     })
+}
+
+fn is_out_of_reach(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Service(_) | kube::Error::HyperError(_)))
 }
 
 fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
@@ -191,6 +210,13 @@ mod tests {
             Ok(Event::InitDone),
         ];
         assert_eq!(seen(events).await, ["reset [\"b\"] malformed []"]);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_was_out_of_reach_is_listed_anew() {
+        let unreachable = || watcher::Error::WatchStartFailed(kube::Error::Service("connect".into()));
+        let events = vec![Ok(Event::Init), Ok(Event::InitDone), Err(unreachable()), Ok(Event::Apply(named("a")))];
+        assert_eq!(seen(events).await, ["reset []"]);
     }
 
     #[test]
