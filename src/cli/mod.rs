@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage.
 
+mod accept_restore;
 mod check;
 mod colour;
 mod controller;
@@ -49,6 +50,7 @@ enum Command {
     Explain(Box<explain::Explain>),
     Token(token::Token),
     Crd(crd::Crd),
+    AcceptRestore(accept_restore::AcceptRestore),
     /// Print a completion script for a shell
     ///
     /// For bash, in this shell: `source <(countersign completion bash)`.
@@ -93,6 +95,7 @@ fn serve(command: Command) -> Result<()> {
         Command::Issuer(issuer) => block_on(issuer.run()),
         Command::Verifier(verifier) => block_on(verifier.run()),
         Command::Crd(crd) => crd.run(),
+        Command::AcceptRestore(accept) => block_on(accept.run()),
         Command::Token(token) => block_on(token.run()),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut CommandLine::command(), "countersign", &mut std::io::stdout());
