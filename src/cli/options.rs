@@ -51,15 +51,30 @@ pub(crate) struct Connection {
     /// Kubeconfig file; by default the pod's service account, else what kubectl would use
     #[arg(long, env = "COUNTERSIGN_KUBECONFIG", value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// Test builds: whether the API server's time corrects the clock, as it does in releases
+    #[cfg(feature = "test-clock")]
+    #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_CORRECTED")]
+    test_clock_corrected: bool,
 }
 
 impl Connection {
     /// The store these flags name.
     pub(crate) async fn objects(&self, clock: &Clock) -> Result<Objects> {
-        // A clock that a test shifts must stay where the test put it.
-        let options = Options { corrects_clock: cfg!(not(feature = "test-clock")), ..Options::default() };
+        let options = Options { corrects_clock: self.corrects_clock(), ..Options::default() };
         let store = KubeStore::connect(self.kubeconfig.as_deref(), clock.clone(), options).await?;
         Ok(Objects::Kube(store))
+    }
+
+    #[cfg(not(feature = "test-clock"))]
+    #[expect(clippy::unused_self, reason = "test builds take it from the flags")]
+    fn corrects_clock(&self) -> bool {
+        true
+    }
+
+    /// A clock that a test shifts stays where the test put it, unless that is what is tested.
+    #[cfg(feature = "test-clock")]
+    fn corrects_clock(&self) -> bool {
+        self.test_clock_corrected
     }
 }
 
