@@ -4,7 +4,7 @@
 //! much was served meanwhile, and how soon changes take effect once it is back.
 
 use crate::report::{Case, asked};
-use crate::shop::{Plan, SOON, Shop};
+use crate::shop::{MINUTES, Plan, SOON, Shop};
 use crate::support::await_condition;
 use crate::support::http::Request;
 use crate::support::testbed::{Part, Testbed};
@@ -14,15 +14,12 @@ use std::time::{Duration, Instant};
 const TRIED: &str = "Two controllers, two issuers, two verifiers with the timings of a real installation and load on every
     issuer and verifier while the API server is frozen (SIGSTOP: connections stay, nothing is answered) or killed. Meanwhile
     the issuers and verifiers must stay ready; afterwards a suspended client must lose its tokens and a key rotate.";
-/// A real installation's, but for a key that is old enough to sign when the story ends.
-const FLAGS: [&str; 5] =
-    ["--jwks-max-age=1s", "--propagation=1s", "--clock-skew=1s", "--heartbeat-period=5s", "--heartbeat-expiry=30s"];
 
 async fn away(case: &str, leave: impl Fn(&Testbed), come_back: impl AsyncFn(&Testbed)) {
     let mut case = Case::begin("F01 API server away", TRIED, case);
     let minutes: u64 = asked("COUNTERSIGN_SOAK_MINUTES", 10);
     let testbed = Testbed::own();
-    let plan = Plan { flags: &FLAGS, pre_publish: "5s", rest: Duration::from_millis(50), ..Plan::default() };
+    let plan = Plan { flags: &MINUTES, pre_publish: "5s", rest: Duration::from_millis(50), ..Plan::default() };
     let mut shop = Shop::open(&testbed, plan).await;
     shop.begin_load();
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -51,6 +51,7 @@ pub struct Seen {
     failures: Mutex<Vec<String>>,
 }
 
+#[derive(Debug)]
 pub struct Token {
     pub text: String,
     pub key_id: String,

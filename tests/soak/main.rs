@@ -13,12 +13,20 @@
 )]
 
 mod away;
+mod backup;
+mod clocks;
 mod crash_points;
+mod hands;
+mod leaders;
 mod load;
 mod million;
+mod mutations;
 mod proxy;
 mod report;
+mod restarts;
 mod shop;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod uninstall;
+mod watches;
 mod wire;

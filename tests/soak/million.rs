@@ -102,13 +102,15 @@ async fn exclusive_million_checks_over_fifty_rotations_refuse_no_valid_token() {
     let wanted: u64 = asked("COUNTERSIGN_SOAK_CHECKS", 1_000_000);
     let rotations: u32 = asked("COUNTERSIGN_SOAK_ROTATIONS", 50);
     let testbed = Testbed::shared();
-    let start = format!("--test-clock-start={}", now());
+    let since = now();
+    let start = format!("--test-clock-start={since}");
     let flags = [&FLAGS[..], &[&start]].concat();
     let plan = Plan {
         replicas: [2, 2, 3],
         flags: &flags,
         pre_publish: PRE_PUBLISH,
         rate: RATE,
+        since,
         rest: Duration::from_millis(40),
         ..Plan::default()
     };

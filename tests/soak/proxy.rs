@@ -79,6 +79,8 @@ struct State {
     filter: Mutex<Filter>,
     away: AtomicBool,
     held: tokio::sync::watch::Sender<u32>,
+    /// Each write that was answered, with its status.
+    writes: Mutex<Vec<(Call, u16)>>,
     connections: Mutex<Vec<AbortHandle>>,
 }
 
@@ -118,6 +120,7 @@ impl Proxy {
             filter: Mutex::new(Box::new(|_, _| Line::Keep)),
             away: AtomicBool::new(false),
             held: tokio::sync::watch::Sender::new(0),
+            writes: Mutex::default(),
             connections: Mutex::default(),
         });
         let task = tokio::spawn(Arc::clone(&state).accept(listener));
@@ -139,6 +142,12 @@ impl Proxy {
         self.rule(|_| Act::Pass);
         self.filter(|_, _| Line::Keep);
         self.state.away.store(false, Ordering::SeqCst);
+    }
+
+    /// The writes the API server answered since the last time, but Leases.
+    pub fn take_steps(&self) -> Vec<(Call, u16)> {
+        let writes = std::mem::take(&mut *self.state.writes.lock().unwrap());
+        writes.into_iter().filter(|(call, _)| call.is_step()).collect()
     }
 
     /// Lets go what `Act::Hold` holds.
@@ -206,6 +215,9 @@ impl State {
         }
         let request = http::Request::from_parts(parts, kube::client::Body::from(body));
         let answer = self.upstream.send(request).await.map_err(io::Error::other)?;
+        if call.is_write() {
+            self.writes.lock().unwrap().push((call.clone(), answer.status().as_u16()));
+        }
         match act {
             Act::LoseAnswer => return cut(),
             Act::KillAfter(process) => {

@@ -10,6 +10,7 @@ use crate::support::standalone::now;
 use crate::support::testbed::Testbed;
 use crate::wire::Wire;
 use countersign_api::SigningKey;
+use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
@@ -35,6 +36,10 @@ pub const SECONDS: [&str; 10] = [
     "--shutdown-delay=1s",
 ];
 
+/// A real installation's, but for a key that is soon old enough to sign.
+pub const MINUTES: [&str; 5] =
+    ["--jwks-max-age=1s", "--propagation=1s", "--clock-skew=1s", "--heartbeat-period=5s", "--heartbeat-expiry=30s"];
+
 /// What a story wants.
 pub struct Plan<'a> {
     /// How many controllers, issuers, verifiers.
@@ -44,7 +49,9 @@ pub struct Plan<'a> {
     pub pre_publish: &'a str,
     /// Whether each replica has a proxy before the API server.
     pub proxied: bool,
+    /// How fast the processes' clocks run, and since when.
     pub rate: u32,
+    pub since: Timestamp,
     /// How long an issuer's lane rests after a token.
     pub rest: Duration,
 }
@@ -57,6 +64,7 @@ impl Default for Plan<'_> {
             pre_publish: "1s",
             proxied: false,
             rate: 1,
+            since: now(),
             rest: Duration::from_millis(20),
         }
     }
@@ -79,6 +87,8 @@ pub struct Shop {
     pub load: Arc<Load>,
     pub lanes: JoinSet<()>,
     proxied: bool,
+    rate: u32,
+    since: Timestamp,
 }
 
 // === impl Member ===
@@ -107,6 +117,8 @@ impl Shop {
             load,
             lanes: JoinSet::new(),
             proxied: plan.proxied,
+            rate: plan.rate,
+            since: plan.since,
         };
         for (role, count) in [Role::Controller, Role::Issuer, Role::Verifier].into_iter().zip(plan.replicas) {
             for _ in 0..count {
@@ -176,10 +188,30 @@ impl Shop {
         self.lanes = self.load.begin();
     }
 
+    /// Applies what the tenant is.
+    pub fn apply(&self, pre_publish: &str) {
+        self.installation.kubectl.apply(&manifest(&self.installation, &self.namespace, pre_publish));
+    }
+
+    /// Waits until every replica serves the client with what lies in its Secret then.
+    pub async fn with_new_credentials(&mut self, patience: Duration) {
+        let ready = ["get", "oac", "checkout", "-n", &self.namespace, "--ignore-not-found", "-o"];
+        let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+        let look = async || self.installation.kubectl.must(&[&ready[..], &[path]].concat());
+        await_condition("the client to be ready", patience, look, |ready| ready == "True").await;
+        self.load = self.load(&Plan::default());
+        self.serves().await;
+    }
+
     /// Ends the load; nothing may have failed.
     pub async fn end_load(&mut self) {
         self.load.end(std::mem::take(&mut self.lanes)).await;
         self.load.seen.nothing_failed();
+    }
+
+    /// The time by the processes' clocks.
+    pub fn now(&self) -> Timestamp {
+        self.since + now().duration_since(self.since) * i32::try_from(self.rate).unwrap_or(1)
     }
 
     pub fn system(&self) -> String {
@@ -188,7 +220,7 @@ impl Shop {
 
     pub async fn ask_for_rotation(&self) {
         let keys: Api<SigningKey> = Api::namespaced(self.client.clone(), &self.system());
-        let asked = json!({"metadata": {"annotations": {"countersign.dev/rotate-at": now().to_string()}}});
+        let asked = json!({"metadata": {"annotations": {"countersign.dev/rotate-at": self.now().to_string()}}});
         keys.patch("default", &PatchParams::default(), &Patch::Merge(asked)).await.expect("annotate the SigningKey");
     }
 

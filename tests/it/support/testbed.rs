@@ -71,6 +71,12 @@ impl Testbed {
         Self { folder, own: true }
     }
 
+    /// Where etcd keeps its data, for who stops it.
+    pub fn etcd_data(&self) -> PathBuf {
+        assert!(self.own, "only a testbed of the test's own may lose a part");
+        self.folder.join("etcd")
+    }
+
     /// Kills a part at once.
     pub fn stop(&self, part: Part) {
         self.control("stop", part);

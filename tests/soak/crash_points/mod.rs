@@ -7,7 +7,7 @@
 //! Flows in: scenarios. Flows out: how many writes each has, and that no death at any of them left another state.
 
 mod scenario;
-mod state;
+pub mod state;
 
 use self::scenario::{Scenario, TENANT};
 use self::state::{State, difference, further_epochs};

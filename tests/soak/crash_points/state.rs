@@ -155,7 +155,7 @@ impl Bed {
     }
 }
 
-fn client_state(client: &OAuthClient) -> Value {
+pub fn client_state(client: &OAuthClient) -> Value {
     let status = serde_json::to_value(&client.status).unwrap();
     let secret: Vec<_> = status["secret"].as_object().into_iter().flat_map(|secret| secret.keys().cloned()).collect();
     json!({
@@ -164,13 +164,13 @@ fn client_state(client: &OAuthClient) -> Value {
     })
 }
 
-fn conditions(status: &Value) -> Value {
+pub fn conditions(status: &Value) -> Value {
     let conditions = status["conditions"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     conditions.map(|one| format!("{}={} {}", text(&one["type"]), text(&one["status"]), text(&one["reason"]))).collect()
 }
 
-fn secret_state(secret: &Secret) -> Value {
+pub fn secret_state(secret: &Secret) -> Value {
     let keys: Vec<_> = secret.data.iter().flat_map(|data| data.keys()).collect();
     json!({"keys": keys, "owner": secret.annotations().get("countersign.dev/owner")})
 }
