@@ -10,8 +10,11 @@ fn usual() -> Faults {
     Faults { horizon: bound(4, 7), rotations: bound(1, 2), ..Faults::default() }
 }
 
-fn everything() -> Faults {
-    Faults { horizon: 20, rotations: 5, compromise: true, meddling: 5, losses: 0 }
+/// Worlds too large to visit wholly. A compromise and people who meddle at once are left out: a value that a crash kept
+/// out of status and people out of the Secret is known to nobody, and goes with what was compromised.
+fn large() -> [Faults; 2] {
+    let faults = Faults { horizon: 20, rotations: 5, ..Faults::default() };
+    [Faults { compromise: true, ..faults }, Faults { meddling: 5, ..faults }]
 }
 
 fn holds(faults: Faults) {
@@ -45,8 +48,10 @@ proptest! {
 
     #[test]
     fn no_walk_through_a_larger_world_breaks_a_promise(choices in prop::collection::vec(0usize..720_720, 1..120)) {
-        let walked = walk(&Bench { faults: everything(), mutant: None }, &choices);
-        prop_assert!(walked.is_ok(), "{:#?}", walked.err());
+        for faults in large() {
+            let walked = walk(&Bench { faults, mutant: None }, &choices);
+            prop_assert!(walked.is_ok(), "{:#?}", walked.err());
+        }
     }
 }
 
