@@ -12,7 +12,8 @@ use countersign_core::timings::Timings;
 use super::oauth_client::{Connection, OAuthClients, Parts};
 use super::replicas::Replicas;
 use super::reported::{Reported, Reports};
-use super::secret_signer::{SIGNER, SecretSigner};
+use super::secret_signer::SecretSigner;
+use super::secret_signer::ring::{self, SIGNER, SignerRing};
 use super::signing_key::{self, SigningKeys};
 use super::{Gate, Kind, Loop, LoopMetrics, Pace, Queue, Writer};
 use crate::objects::Objects;
@@ -64,10 +65,12 @@ pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings
     let pace = Pace::default();
     let rings = signing_keys(&mut shared, replicas.clone(), pace.clone());
     watch_replicas(&mut shared, replicas.clone(), rings);
-    let signer = secret_signer(&mut shared);
+    let writer = shared.writer("client-secret-signer");
+    let signer = Arc::new(SecretSigner::new(writer, settings.layout.clone(), settings.clock.clone()));
     reports::<ScopePolicy>(&mut shared, ("scope-policies", "scope-policies-watch"), &pace);
     reports::<NamespaceAllowance>(&mut shared, ("namespace-allowances", "namespace-allowances-watch"), &pace);
-    oauth_clients(&mut shared, signer, replicas, pace);
+    let clients = oauth_clients(&mut shared, Arc::clone(&signer), replicas, pace);
+    signer_ring(&mut shared, signer, clients);
 }
 
 fn reports<K: Reported>(shared: &mut Shared<'_>, (name, watch): (&'static str, &'static str), pace: &Pace) {
@@ -106,16 +109,23 @@ fn signing_keys(shared: &mut Shared<'_>, replicas: Replicas, pace: Pace) -> impl
     move || kind.rings().into_iter().for_each(|ring| queue.offer(ring))
 }
 
-fn secret_signer(shared: &mut Shared<'_>) -> Arc<SecretSigner> {
-    let Settings { layout, clock, .. } = shared.settings;
-    let signer = Arc::new(SecretSigner::new(shared.writer("client-secret-signer"), layout.clone(), clock.clone()));
-    let queue = Queue::default();
+fn signer_ring(shared: &mut Shared<'_>, signer: Arc<SecretSigner>, clients: Arc<OAuthClients>) {
+    let Settings { objects, snapshot, .. } = shared.settings;
+    let in_use: ring::InUse = Box::new(move || clients.versions_in_use());
+    let parts = ring::Parts { signer, objects: objects.clone(), snapshot: snapshot.clone(), in_use };
+    let (kind, queue) = (Arc::new(SignerRing::new(parts)), Queue::default());
     queue.offer(SIGNER);
-    shared.run("client-secret-signer", Arc::clone(&signer), queue);
-    signer
+    let follow = Arc::clone(&kind).follow(queue.clone(), shared.supervisor.shutdown());
+    shared.supervisor.spawn("client-secret-keyring-watch", follow);
+    shared.run("client-secret-signer", kind, queue);
 }
 
-fn oauth_clients(shared: &mut Shared<'_>, signer: Arc<SecretSigner>, replicas: Replicas, pace: Pace) {
+fn oauth_clients(
+    shared: &mut Shared<'_>,
+    signer: Arc<SecretSigner>,
+    replicas: Replicas,
+    pace: Pace,
+) -> Arc<OAuthClients> {
     let settings = shared.settings;
     let kind = Arc::new(OAuthClients::new(Parts {
         writer: shared.writer("oauth-client"),
@@ -132,5 +142,6 @@ fn oauth_clients(shared: &mut Shared<'_>, signer: Arc<SecretSigner>, replicas: R
     let queue = Queue::default();
     let follow = Arc::clone(&kind).follow(settings.objects.clone(), queue.clone(), shared.supervisor.shutdown());
     shared.supervisor.spawn("oauth-clients-watch", follow);
-    shared.run("oauth-clients", kind, queue);
+    shared.run("oauth-clients", Arc::clone(&kind), queue);
+    kind
 }

@@ -189,11 +189,14 @@ impl Builder {
                 self.rings.insert(new.ring.clone(), Arc::new(merged));
                 self.pending.rings = true;
             }
-            Some(SystemMap::Signer(new)) if new.serial >= self.signer.serial => {
-                self.signer = Arc::new(new.clone());
+            Some(SystemMap::Signer(new)) => {
+                let merged = self.signer.merged(new);
+                if merged != *new {
+                    tracing::warn!(%key, "an older keyring than the one held was put back; what that held is kept");
+                }
+                self.signer = Arc::new(merged);
                 self.pending.signer = true;
             }
-            Some(SystemMap::Signer(_)) => tracing::warn!(%key, "an older keyring than the one held was put back"),
             None => tracing::warn!(%key, "a keyring is gone; what it held is kept"),
         }
     }

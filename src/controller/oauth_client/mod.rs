@@ -21,7 +21,7 @@ mod report;
 mod secret;
 mod world;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -141,6 +141,11 @@ impl OAuthClients {
             }
         }
         Ok(())
+    }
+
+    /// The signer's versions of all values that clients may still use; `None` where that is not certain.
+    pub fn versions_in_use(&self) -> Option<BTreeSet<u32>> {
+        self.world().versions_in_use()
     }
 
     fn affected(&self, before: &mut Arc<Snapshot>) -> Vec<ObjectRef> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_api::OAuthClient;
+use countersign_core::client_secret::Presented;
 use countersign_core::names::ObjectRef;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -146,6 +147,31 @@ impl World {
     pub(super) fn owned(&self, object: &ObjectRef) -> Vec<Arc<Secret>> {
         let keys = self.owned.get(object).into_iter().flatten();
         keys.filter_map(|key| self.secrets.get(key).cloned()).collect()
+    }
+
+    /// The signer's versions of all values that clients may still use; `None` where that is not certain.
+    pub(super) fn versions_in_use(&self) -> Option<BTreeSet<u32>> {
+        let ours = |client: &&Arc<OAuthClient>| client.spec.issuer == self.layout.issuer_name().as_str();
+        let mut versions = BTreeSet::new();
+        for client in self.clients.all()?.filter(ours) {
+            self.note_version_in_use(client, &mut versions)?;
+        }
+        self.is_synced().then_some(versions)
+    }
+
+    /// Notes the version of the one value of a client that is good, nothing where none is.
+    fn note_version_in_use(&self, client: &OAuthClient, versions: &mut BTreeSet<u32>) -> Option<()> {
+        let Some(secret) = &client.status.as_ref()?.secret else { return Some(()) };
+        let Some(issued_at) = secret.issued_at else { return Some(()) };
+        let since = secret.accepted_since.or(client.creation_timestamp().map(|created| created.0));
+        if since? < issued_at {
+            return None;
+        }
+        let written = self.secret(&Key::namespaced(client.metadata.namespace.as_deref()?, secret.name.as_deref()?))?;
+        let texts = written.data.iter().flatten().filter_map(|(_, bytes)| std::str::from_utf8(&bytes.0).ok());
+        let mut values = texts.filter_map(|text| Presented::parse(text).ok());
+        versions.insert(values.find(|value| value.issued_at == issued_at)?.version);
+        Some(())
     }
 
     /// The record of a client's value that is not ours.

@@ -54,9 +54,11 @@ pub fn accept(
     not_before: Timestamp,
 ) -> Result<Accepted, Refusal> {
     let presented = Presented::parse(presented)?;
-    let key = keys.get(presented.version).ok_or(Refusal::UnknownVersion)?;
+    let keys = keys.get(presented.version).ok_or(Refusal::UnknownVersion)?;
     let message = message(issuer, client, presented.version, presented.issued_at);
-    key.verify_sig(&message, &presented.signature).map_err(|_| Refusal::BadSignature)?;
+    if !keys.iter().any(|key| key.verify_sig(&message, &presented.signature).is_ok()) {
+        return Err(Refusal::BadSignature);
+    }
     if presented.issued_at < not_before {
         return Err(Refusal::TooOld);
     }

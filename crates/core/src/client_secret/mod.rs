@@ -21,5 +21,5 @@ pub use rotation::{
     AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretFindings, SecretSpec, SecretState, SecretStep,
     Usage, Write, step,
 };
-pub use signer::{SignerKeyring, SignerVersion, VerifyingKeys, VersionState};
+pub use signer::{SignerHalf, SignerKeyring, SignerObserved, SignerStep, SignerVersion, VerifyingKeys, VersionState};
 pub use value::{Presented, message, value};

@@ -128,7 +128,17 @@ async fn a_malformed_rotate_at_is_said_to_ask_for_nothing() {
     bench.edit(|client| client.annotations_mut().extend([rotate_at])).await;
     let status = bench.status().await;
     let said = status.conditions.iter().find(|condition| condition.type_ == "CredentialsReady").unwrap();
-    assert!(said.status == "True" && said.message.contains("rotate-at"), "{said:?}");
+    assert!(said.reason == "RotateAtInvalid" && said.message.contains("rotate-at"), "{said:?}");
+    assert_eq!(bench.condition("Ready").await, "True/Ready");
+}
+
+#[tokio::test]
+async fn a_suspended_client_stands_and_says_so() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({"state": "Suspended"})).await;
+    assert_eq!(bench.condition("Ready").await, "True/Suspended");
+    bench.edit(|client| client.spec.state = countersign_api::oauthclient::ClientState::Active).await;
+    assert_eq!(bench.condition("Ready").await, "True/Ready");
 }
 
 #[tokio::test]

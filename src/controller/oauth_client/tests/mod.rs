@@ -28,7 +28,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::controller::Gate;
-use crate::controller::secret_signer::SIGNER;
+use crate::controller::secret_signer::ring::{self, SIGNER, SignerRing};
 use crate::objects::layout::KEYRING_DATA;
 use crate::objects::{Change, FolderStore, Key, Preconditions};
 use crate::runtime::contact::Contact;
@@ -264,9 +264,15 @@ impl Process {
         });
         let always = Writer::new(objects, Gate::always(), "signer");
         let signer = Arc::new(SecretSigner::new(always, layout.clone(), clock.clone()));
-        signer.reconcile(&SIGNER).await.unwrap();
         let settings =
             Settings::new(layout.issuer_name().clone(), "https://issuer.example", "cluster.local", Vec::new());
+        let ring = SignerRing::new(ring::Parts {
+            signer: Arc::clone(&signer),
+            objects: objects.clone(),
+            snapshot: Live::new(Snapshot::empty(Arc::new(settings.clone()))),
+            in_use: Box::new(|| None),
+        });
+        ring.reconcile(&SIGNER).await.unwrap();
         let namespace = Namespace::new("shop").unwrap();
         let labels = [("kubernetes.io/metadata.name".to_owned(), "shop".to_owned())].into();
         let shop = Moved::Namespace(namespace.clone(), Some(Arc::new(NamespaceObject { name: namespace, labels })));

@@ -2,5 +2,6 @@
 
 mod rotation;
 mod search;
+mod signer;
 mod values;
 mod world;
