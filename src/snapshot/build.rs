@@ -22,8 +22,8 @@ use kube::core::PartialObjectMeta;
 use super::read::{self, KeySecret, SystemMap};
 use super::table::{Refused, Row, Table};
 use super::{PrivateKey, Snapshot, unreadable};
-use crate::objects::Change;
 use crate::objects::layout::Layout;
+use crate::objects::{Change, Key};
 
 /// One change of one watch.
 #[expect(clippy::large_enum_variant, reason = "moved once, from its watch to its table")]
@@ -197,7 +197,18 @@ impl Builder {
                 self.signer = Arc::new(merged);
                 self.pending.signer = true;
             }
-            None => tracing::warn!(%key, "a keyring is gone; what it held is kept"),
+            None => self.lose_ring(&key),
+        }
+    }
+
+    /// Only what ended of itself is forgotten.
+    fn lose_ring(&mut self, key: &Key) {
+        let over = self.rings.iter().find(|(name, ring)| self.layout.keyring(name.as_str()) == *key && ring.is_over());
+        if let Some(name) = over.map(|(name, _)| name.clone()) {
+            self.rings.remove(&name);
+            self.pending.rings = true;
+        } else {
+            tracing::warn!(%key, "a keyring is gone; what it held is kept");
         }
     }
 

@@ -152,7 +152,7 @@ impl OAuthClients {
         let now = self.snapshot.load_full();
         let before = std::mem::replace(before, Arc::clone(&now));
         let everyone = before.client_secret_keys.active() != now.client_secret_keys.active()
-            || !before.rings.keys().eq(now.rings.keys());
+            || !before.directory.rings().eq(now.directory.rings());
         if everyone {
             return now.directory.clients().map(|client| client.object.object.clone()).collect();
         }

@@ -120,7 +120,7 @@ fn former(key: &ObjectRef, object: &OAuthClient, world: &super::world::World) ->
 
 /// `default` is made by the controller itself.
 fn exists(name: &ObjectName, snapshot: &Snapshot) -> bool {
-    name.as_str() == "default" || snapshot.rings.contains_key(name)
+    name.as_str() == "default" || snapshot.directory.rings().any(|ring| ring == name)
 }
 
 pub(super) fn in_namespace(key: &ObjectRef, name: &str) -> Key {

@@ -5,16 +5,19 @@
 //!                                       ▲                                        │ until nothing more is asked for
 //!                                       └────────────────────────────────────────┘ ─► report
 //! ```
-//! Flows in: which ring to look at. Flows out: private halves, the keyring, status. Private halves are written and
-//! deleted here, never read.
+//! Flows in: which ring to look at. Flows out: private halves, the keyring, status; where the SigningKey is gone, the end of
+//! all of them ([`gone`]). Private halves are written and deleted here, never read.
 
 mod execute;
+mod gone;
+#[cfg(test)]
+mod gone_tests;
 mod make;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,7 +35,7 @@ use super::replicas::Replicas;
 use super::table::Table;
 use super::{During, Failure, Kind, Pace, Queue, Writer};
 use crate::objects::layout::Layout;
-use crate::objects::{Class, Key, Objects, Selection};
+use crate::objects::{Change, Class, Key, Objects, Selection};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::supervisor::Shutdown;
@@ -61,6 +64,8 @@ pub struct SigningKeys {
     objects: Mutex<Table<SigningKey>>,
     /// The latest keyrings this process has seen, which a restored backup cannot take back.
     remembered: Mutex<BTreeMap<ObjectName, Keyring>>,
+    /// The rings whose SigningKey was seen to go.
+    gone: Mutex<BTreeSet<ObjectName>>,
 }
 
 /// The keyring as it is stored, and the ConfigMap it lies in.
@@ -71,7 +76,7 @@ struct Stored {
 
 impl SigningKeys {
     pub fn new(parts: Parts) -> Self {
-        Self { parts, objects: Mutex::default(), remembered: Mutex::default() }
+        Self { parts, objects: Mutex::default(), remembered: Mutex::default(), gone: Mutex::default() }
     }
 
     /// Follows each SigningKey and keyring, offering each ring something may have changed for. Heartbeats are the caller's to
@@ -89,17 +94,11 @@ impl SigningKeys {
         while !shutdown.is_requested() {
             tokio::select! {
                 Some(change) = seen.next() => {
-                    let (steps, synced) = {
-                        let mut objects = self.objects();
-                        (objects.apply(change), objects.is_synced())
-                    };
-                    steps.iter().filter_map(|step| ObjectName::new(&step.key.name).ok()).for_each(|ring| queue.offer(ring));
-                    // Only a whole listing tells that `default` is not there; none of its steps would.
-                    if synced && !listed {
+                    self.see(change).into_iter().for_each(|ring| queue.offer(ring));
+                    // Only a whole listing tells whose SigningKey is not there; none of its steps would.
+                    if !listed && self.objects().is_synced() {
                         listed = true;
-                        if let Ok(default) = ObjectName::new(DEFAULT) {
-                            queue.offer(default);
-                        }
+                        self.rings().into_iter().chain(ObjectName::new(DEFAULT)).for_each(|ring| queue.offer(ring));
                     }
                 }
                 () = changes.changed() => {
@@ -113,6 +112,22 @@ impl SigningKeys {
             }
         }
         Ok(())
+    }
+
+    /// Takes in a change; the rings to look at.
+    fn see(&self, change: Change<SigningKey>) -> Vec<ObjectName> {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rings = Vec::new();
+        for step in self.objects().apply(change) {
+            let Ok(ring) = ObjectName::new(&step.key.name) else { continue };
+            if step.new.is_some() || step.malformed.is_some() {
+                gone.remove(&ring);
+            } else if step.old.is_some_and(|old| old.spec.issuer == self.parts.layout.issuer_name().as_str()) {
+                gone.insert(ring.clone());
+            }
+            rings.push(ring);
+        }
+        rings
     }
 
     /// The rings there are, for whoever learns of something that concerns all of them.
@@ -198,10 +213,14 @@ impl Kind for SigningKeys {
         let foreign = object.as_ref().is_some_and(|object| !ours(object));
         let Some(object) = object.filter(ours) else {
             // Without a spec nothing is decided: the keyring stands, and what it holds goes on verifying.
-            if synced && !malformed && !foreign && name.as_str() == DEFAULT {
-                self.create_default().await?;
+            if !synced || malformed || foreign {
+                return Ok(None);
             }
-            return Ok(None);
+            if name.as_str() == DEFAULT {
+                self.create_default().await?;
+                return Ok(None);
+            }
+            return self.wind_down(name).await;
         };
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(None);

@@ -17,15 +17,15 @@ use crate::objects::{Change, FolderStore, Key, Preconditions};
 use crate::runtime::contact::Contact;
 use crate::snapshot::Snapshot;
 
-struct Bed {
-    objects: Objects,
-    layout: Layout,
-    clock: Clock,
-    kind: SigningKeys,
+pub(super) struct Bed {
+    pub(super) objects: Objects,
+    pub(super) layout: Layout,
+    pub(super) clock: Clock,
+    pub(super) kind: SigningKeys,
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clock = Clock::fixed(Timestamp::from_second(1_800_000_000).unwrap());
         let objects = Objects::Folder(FolderStore::in_memory(clock.clone()).unwrap());
         let layout = Layout::new(IssuerName::new("default").unwrap(), &Namespace::new("system").unwrap()).unwrap();
@@ -33,7 +33,7 @@ impl Bed {
         Self { objects, layout, clock, kind }
     }
 
-    fn leader(objects: &Objects, layout: &Layout, clock: &Clock) -> SigningKeys {
+    pub(super) fn leader(objects: &Objects, layout: &Layout, clock: &Clock) -> SigningKeys {
         let timings = Timings::default();
         SigningKeys::new(Parts {
             writer: Writer::new(objects, Gate::always(), "countersign/signing-key"),

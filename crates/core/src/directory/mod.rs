@@ -218,6 +218,11 @@ impl Directory {
         self.rings.values().flat_map(|ring| &ring.revoked_key_ids)
     }
 
+    /// The SigningKeys there are.
+    pub fn rings(&self) -> impl Iterator<Item = &ObjectName> {
+        self.rings.keys()
+    }
+
     fn namespace(&self, name: &Namespace) -> Option<&NamespaceView> {
         self.namespaces.get(name.as_str()).map(|view| &**view)
     }

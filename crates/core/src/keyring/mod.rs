@@ -15,6 +15,7 @@ mod report;
 mod step;
 #[cfg(test)]
 mod tests;
+mod wind_down;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ use crate::token::PublicJwk;
 pub use gate::{ReplicaRole, Witness};
 pub use report::{Findings, KeyReport, RefusedTimings, StatusReport};
 pub use step::{NeedKey, NewKey, Observed, RingSpec, Step, step};
+pub use wind_down::{Departed, WindDown, wind_down};
 
 /// Where a key is in its life; later states win when two views disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,6 +157,13 @@ impl Keyring {
     /// The key that signs.
     pub fn active(&self) -> Option<&RingKey> {
         self.keys.iter().find(|key| key.state == KeyState::Active)
+    }
+
+    /// Whether nothing is left of it: no key signs or verifies, no private half exists.
+    pub fn is_over(&self) -> bool {
+        self.keys.iter().all(|key| {
+            matches!(key.state, KeyState::Removed | KeyState::Revoked) && key.private_half == PrivateHalf::Deleted
+        })
     }
 
     /// The key of that id.

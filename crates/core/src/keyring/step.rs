@@ -158,7 +158,8 @@ impl Round<'_> {
             if stored {
                 draft.give_up_standbys_unknown_to(&restored);
             }
-            draft.rollback_at = Some(self.now);
+            // A ring that was wound down and is wanted again goes on where it ended.
+            draft.rollback_at = (stored || !remembered.is_over()).then_some(self.now);
         } else if stored && self.highest_known() > draft.serial {
             draft.next_key = draft.next_key.max(self.highest_known() + 1);
             draft.rollback_at = Some(self.now);
@@ -301,15 +302,7 @@ impl Round<'_> {
         }
         let mut expired = Vec::new();
         for key in draft.keys.iter_mut().filter(|key| key.private_half == PrivateHalf::Held) {
-            let unneeded = match (key.state, key.superseded) {
-                (KeyState::Published | KeyState::Active, _) | (KeyState::Retiring, None) => false,
-                (KeyState::Removed | KeyState::Revoked, _) => true,
-                (KeyState::Retiring, Some(Superseded { at, serial })) => {
-                    self.now >= after(at, self.timings.private_half_for())
-                        || behind(&self.observed.witnesses, &[ReplicaRole::Issuer], serial).is_empty()
-                }
-            };
-            if unneeded {
+            if key.signs_no_more(&self.observed.witnesses, self.now, self.timings) {
                 key.private_half = PrivateHalf::Deleted;
                 expired.push(key.serial);
             }
@@ -342,6 +335,18 @@ impl RingKey {
     pub(super) fn retire(&mut self, at: Timestamp, serial: u64) {
         self.state = KeyState::Retiring;
         self.superseded = Some(Superseded { at, serial });
+    }
+
+    /// Whether no issuer can be about to sign with it.
+    pub(super) fn signs_no_more(&self, witnesses: &[Witness], now: Timestamp, timings: &Timings) -> bool {
+        match (self.state, self.superseded) {
+            (KeyState::Published | KeyState::Active, _) | (KeyState::Retiring, None) => false,
+            (KeyState::Removed | KeyState::Revoked, _) => true,
+            (KeyState::Retiring, Some(Superseded { at, serial })) => {
+                now >= after(at, timings.private_half_for())
+                    || behind(witnesses, &[ReplicaRole::Issuer], serial).is_empty()
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod life;
 mod properties;
 mod restores;
 mod search;
+mod wind_down;
 mod world;
 
 use std::collections::BTreeSet;
