@@ -29,6 +29,9 @@ pub(super) const CREDENTIALS_READY: &str = "CredentialsReady";
 pub(super) const SECRET_NOT_OWNED: &str = "SecretNotOwned";
 pub(super) const TOO_FAR_AHEAD: &str = "RejectIssuedBeforeTooFarAhead";
 pub(super) const SECRET_CONTESTED: &str = "SecretContested";
+pub(super) const OLD_VALUE_IN_USE: &str = "OldValueInUse";
+pub(super) const ROTATE_AT_INVALID: &str = "RotateAtInvalid";
+pub(super) const NO_SIGNER: &str = "NoSigner";
 
 /// What there is to decide on.
 pub(super) struct Seen<'a> {
@@ -148,7 +151,7 @@ fn managed(seen: &Seen<'_>, found: Found, now: Timestamp) -> Credentials {
         let message = "the key that signs client secrets is not there yet";
         return waiting(
             seen,
-            &Finding::fails(CREDENTIALS_READY, "NoSigner", message),
+            &Finding::fails(CREDENTIALS_READY, NO_SIGNER, message),
             Some(now + Duration::from_secs(1)),
         );
     };
@@ -221,7 +224,7 @@ fn finding(seen: &Seen<'_>, change: &SecretChange, step: &SecretStep) -> Finding
     }
     let (reason, message) = match change {
         _ if step.findings.overdue => (
-            "OldValueInUse",
+            OLD_VALUE_IN_USE,
             format!(
                 "Secret {name} holds a newer value, but an older one is still good past maxOverlap: {}",
                 last_use(seen, step)

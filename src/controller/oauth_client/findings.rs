@@ -14,6 +14,8 @@ pub(super) const ACCEPTED: &str = "Accepted";
 pub(super) const RESOLVED_REFS: &str = "ResolvedRefs";
 pub(super) const FULLY_GRANTED: &str = "FullyGranted";
 pub(super) const READY: &str = "Ready";
+/// The reason of `Ready` where all is in place and no token is issued all the same.
+pub(super) const SUSPENDED: &str = "Suspended";
 const RECONCILING: &str = "Reconciling";
 const STALLED: &str = "Stalled";
 
@@ -27,6 +29,8 @@ pub(super) struct Standing<'a> {
     pub(super) problems: &'a [Problem],
     /// Whether it asks for any scope.
     pub(super) asks: bool,
+    /// Whether it gets no token, whatever is granted.
+    pub(super) suspended: bool,
     /// Whether any is granted.
     pub(super) granted: bool,
     pub(super) refused: &'a [(Audience, String, &'static str)],
@@ -43,18 +47,19 @@ pub(super) fn all(standing: &Standing<'_>) -> Vec<Finding> {
     let credentials = credentials(standing, &accepted);
     let granted = fully_granted(standing, &accepted);
     let mut all = vec![accepted, resolved_refs(standing), credentials, granted];
-    summarize(&mut all, standing.asks && !standing.granted);
+    summarize(&mut all, standing.asks && !standing.granted, standing.suspended);
     all
 }
 
 /// Puts another finding in the place of the one on credentials.
 pub(super) fn replace_credentials(all: &mut Vec<Finding>, finding: &Finding) {
+    let suspended = all.iter().any(|finding| finding.kind == READY && finding.reason == SUSPENDED);
     all.retain(|finding| ![READY, RECONCILING, STALLED].contains(&finding.kind));
     for place in all.iter_mut().filter(|place| place.kind == CREDENTIALS_READY) {
         *place = finding.clone();
     }
     let nothing = all.iter().any(|finding| finding.reason == "NothingGranted");
-    summarize(all, nothing);
+    summarize(all, nothing, suspended);
 }
 
 fn accepted(problems: &[Problem]) -> Finding {
@@ -126,13 +131,17 @@ fn fully_granted(standing: &Standing<'_>, accepted: &Finding) -> Finding {
 }
 
 /// Adds `Ready`, and `Stalled` or `Reconciling` while one of them holds.
-fn summarize(all: &mut Vec<Finding>, nothing_granted: bool) {
+fn summarize(all: &mut Vec<Finding>, nothing_granted: bool, suspended: bool) {
     let needed = |kind: &&Finding| kind.kind == ACCEPTED || kind.kind == CREDENTIALS_READY;
     let missing = all.iter().filter(needed).find(|finding| !finding.is_true()).cloned();
     let ready = match &missing {
         Some(missing) => Finding::fails(READY, missing.reason, missing.message.clone()),
         None if nothing_granted => {
             Finding::fails(READY, "NothingGranted", "none of the scopes it asks for is granted: see status.refused")
+        }
+        None if suspended => {
+            let message = "all is in place, but spec.state is Suspended: it gets no token until that is Active";
+            Finding::new(READY, Status::True, SUSPENDED, message)
         }
         None => Finding::new(READY, Status::True, "Ready", "the client can get tokens"),
     };

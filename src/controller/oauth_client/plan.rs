@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use countersign_api::oauthclient::{Refused, SecretStatus};
 use countersign_api::{OAuthClient, OAuthClientStatus};
-use countersign_core::client::{DeletionPolicy, SecretSettings};
+use countersign_core::client::{ClientState, DeletionPolicy, SecretSettings};
 use countersign_core::client_secret::{SecretState, Usage, VerifyingKeys};
 use countersign_core::directory::{ClientView, reason};
 use countersign_core::names::{Audience, IssuerName};
@@ -24,7 +24,9 @@ use countersign_core::timings::Timings;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::credentials::{self, Credentials, Kept, RecordChange, SecretChange, Seen, TOO_FAR_AHEAD};
+use super::credentials::{
+    self, Credentials, Kept, OLD_VALUE_IN_USE, ROTATE_AT_INVALID, RecordChange, SecretChange, Seen, TOO_FAR_AHEAD,
+};
 use super::epochs::{self, Grants};
 use super::fights::Heals;
 use super::findings::{self, Standing};
@@ -154,6 +156,7 @@ fn standing<'a>(observed: &'a Observed, problems: &'a [Problem], credentials: Op
     Standing {
         problems,
         asks: accepted.is_some_and(|client| !client.access.is_empty()),
+        suspended: accepted.is_some_and(|client| client.state == ClientState::Suspended),
         granted: !observed.granted.is_empty(),
         refused: &observed.refused,
         refused_count: observed.refused_count,
@@ -201,6 +204,9 @@ fn credentials(
     if let Err(Problem { element, message, .. }) = &observed.rotate_at {
         let said = &mut credentials.finding.message;
         *said = format!("{said}; {element} asks for nothing: {message}");
+        if credentials.finding.is_true() && credentials.finding.reason != OLD_VALUE_IN_USE {
+            credentials.finding.reason = ROTATE_AT_INVALID;
+        }
     }
     credentials
 }

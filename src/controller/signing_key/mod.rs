@@ -160,6 +160,11 @@ impl SigningKeys {
         Ok((stored, observed))
     }
 
+    async fn tend(&self, object: &SigningKey, ring: &Ring) -> Result<Step, Failure> {
+        let (stored, observed) = self.observe(object, ring).await?;
+        self.advance(stored, observed).await
+    }
+
     fn remember(&self, name: &ObjectName, seen: [Option<Keyring>; 2]) -> Option<Keyring> {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         for ring in seen.into_iter().flatten() {
@@ -231,9 +236,17 @@ impl Kind for SigningKeys {
             action: "read the SigningKey",
             source: Box::new(source),
         })?;
-        let (stored, observed) = self.observe(&object, &ring).await?;
-        let step = self.advance(stored, observed).await?;
-        let later = self.report(&object, &ring, &step).await?;
-        Ok(step.wake_at.into_iter().chain(later).min())
+        match self.tend(&object, &ring).await {
+            Ok(step) => {
+                let later = self.report(&object, &ring, &step).await?;
+                Ok(step.wake_at.into_iter().chain(later).min())
+            }
+            Err(failure) => {
+                if failure.class == Class::User {
+                    self.report_refused(&object, &failure).await?;
+                }
+                Err(failure)
+            }
+        }
     }
 }

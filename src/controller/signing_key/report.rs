@@ -8,14 +8,15 @@ use countersign_core::policy::Problem;
 use jiff::Timestamp;
 
 use super::SigningKeys;
-use crate::controller::conditions::{Finding, Status, merge, turned};
+use crate::controller::conditions::{Finding, Status, find, merge, turned};
 use crate::controller::{During, Failure, Urgency};
 use crate::objects::events::{Event, Severity};
 
 const READY: &str = "Ready";
 const ACCEPTED: &str = "Accepted";
 /// Exist only while they hold, and deserve an Event.
-const TROUBLES: [&str; 4] = ["RotationBlocked", "NoStandby", "KeyringLost", "RollbackDetected"];
+const TROUBLES: [&str; 5] = ["RotationBlocked", "NoStandby", "KeyringLost", "RollbackDetected", WRITE_REFUSED];
+const WRITE_REFUSED: &str = "WriteRefused";
 
 impl SigningKeys {
     /// Writes the status where it differs; when to come back if that must wait.
@@ -33,16 +34,50 @@ impl SigningKeys {
             conditions: merge(&old.conditions, &findings(ring, step), generation, now),
             ..SigningKeyStatus::from(&step.status)
         };
-        if status == old {
+        self.write_status(object, &old, status).await
+    }
+
+    /// Says that the API server refused a write; what was said of the ring before stays.
+    pub(super) async fn report_refused(
+        &self,
+        object: &SigningKey,
+        failure: &Failure,
+    ) -> Result<Option<Timestamp>, Failure> {
+        let Failure { action, source, .. } = failure;
+        let message = format!(
+            "The API server does not let the controller {action}: {source}. Where permissions are missing, apply deploy/rbac.yaml again; where a quota or an admission webhook refuses, have it let this pass."
+        );
+        let old = object.status.clone().unwrap_or_default();
+        let mut findings = vec![Finding::new(WRITE_REFUSED, Status::True, "Refused", message.clone())];
+        if old.active_key_id.is_none() {
+            findings.push(Finding::fails(READY, WRITE_REFUSED, message));
+        }
+        let generation = object.metadata.generation;
+        let new = merge(&old.conditions, &findings, generation, self.parts.clock.now());
+        let mut conditions = old.conditions.clone();
+        conditions.retain(|known| new.iter().all(|condition| condition.type_ != known.type_));
+        conditions.extend(new);
+        let status = SigningKeyStatus { conditions, ..old.clone() };
+        self.write_status(object, &old, status).await
+    }
+
+    async fn write_status(
+        &self,
+        object: &SigningKey,
+        old: &SigningKeyStatus,
+        status: SigningKeyStatus,
+    ) -> Result<Option<Timestamp>, Failure> {
+        if status == *old {
             return Ok(None);
         }
+        let now = self.parts.clock.now();
         let urgent = turned(&old.conditions, &status.conditions, READY);
         if let Err(later) = self.parts.pace.ask(if urgent { Urgency::Ready } else { Urgency::Report }, now) {
             return Ok(Some(later));
         }
         let new = SigningKey { status: Some(status), ..object.clone() };
         let written = self.parts.writer.replace_status(&new).await.during("write the status of a SigningKey")?;
-        self.tell(&old, &written).await;
+        self.tell(old, &written).await;
         self.objects().wrote(object, written.into());
         Ok(None)
     }
@@ -60,6 +95,13 @@ impl SigningKeys {
             let note = format!("Key {key} is revoked: no token it signed is good any more");
             tracing::info!(target: "audit", event = "revoked", key, "tokens of a key");
             self.parts.writer.event(Event::about(new, Severity::Warning, "KeyRevoked", note)).await;
+        }
+        if let Some(condition) = find(&status.conditions, ACCEPTED)
+            && condition.status == "False"
+            && turned(&old.conditions, &status.conditions, ACCEPTED)
+        {
+            let note = format!("{}: {}", condition.reason, condition.message);
+            self.parts.writer.event(Event::about(new, Severity::Warning, "NotAccepted", note)).await;
         }
         for kind in TROUBLES {
             if let Some(condition) = status.conditions.iter().find(|condition| condition.type_ == kind)

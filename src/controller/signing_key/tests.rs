@@ -261,3 +261,16 @@ async fn timings_that_cannot_be_kept_are_said_in_status() {
     assert_eq!(bed.condition("Accepted").await.as_deref(), Some("False/TimingsRefused"));
     assert_eq!(bed.states().await, [KeyState::Active, KeyState::Published]);
 }
+
+#[tokio::test]
+async fn a_refused_write_is_said_until_one_succeeds() {
+    let bed = Bed::new();
+    bed.settle().await;
+    let source = "exceeded quota".into();
+    let refused = Failure { class: Class::User, category: "forbidden", action: "write the keyring", source };
+    bed.kind.report_refused(&bed.object().await.unwrap(), &refused).await.unwrap();
+    assert_eq!(bed.condition("WriteRefused").await.as_deref(), Some("True/Refused"));
+    assert_eq!(bed.condition("Ready").await.as_deref(), Some("True/Ready"), "a key still signs");
+    bed.settle().await;
+    assert_eq!(bed.condition("WriteRefused").await, None);
+}

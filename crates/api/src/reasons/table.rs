@@ -32,8 +32,17 @@ const NOTHING: &str = "nothing";
 
 impl Reason {
     /// The list.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 64] = [
         client("Ready", "True", "Ready", ["the client can get tokens", NOTHING]),
+        client(
+            "Ready",
+            "True",
+            "Suspended",
+            [
+                "all is in place, and `spec.state` alone keeps the client from tokens",
+                "set `state: Active` when it may have them",
+            ],
+        ),
         client(
             "Ready",
             "False",
@@ -55,6 +64,15 @@ impl Reason {
             [
                 "an older value is still used past `maxOverlap`",
                 "find who still uses it (the access log of the issuer that the message names, at the time it names), or set `atDeadline: Reject`",
+            ],
+        ),
+        client(
+            "CredentialsReady",
+            "True",
+            "RotateAtInvalid",
+            [
+                "the annotation `countersign.dev/rotate-at` asks for nothing; the value works on",
+                "the message says what to write instead",
             ],
         ),
         client("CredentialsReady", "True", "Referenced", ["the Secret holds a value of someone else's", NOTHING]),
@@ -219,6 +237,15 @@ impl Reason {
             [
                 "the keyring is older than one that replicas remember",
                 "check what was restored, then set the annotation `countersign.dev/accept-restore` to the present time",
+            ],
+        ),
+        key(
+            "WriteRefused",
+            "True",
+            "Refused",
+            [
+                "the API server refuses a write of the ring",
+                "its message says why: apply `deploy/rbac.yaml` again, or have the quota or admission webhook let it pass",
             ],
         ),
         of(
