@@ -16,6 +16,7 @@ mod cli;
 mod controller;
 mod converged;
 mod crds;
+mod deletions;
 mod draining;
 mod ext_authz;
 mod fuzz_seeds;
