@@ -216,7 +216,7 @@ mod tests {
     async fn a_server_that_was_out_of_reach_is_listed_anew() {
         let unreachable = || watcher::Error::WatchStartFailed(kube::Error::Service("connect".into()));
         let events = vec![Ok(Event::Init), Ok(Event::InitDone), Err(unreachable()), Ok(Event::Apply(named("a")))];
-        assert_eq!(seen(events).await, ["reset []"]);
+        assert_eq!(seen(events).await, ["reset [] malformed []"]);
     }
 
     #[test]

@@ -164,7 +164,7 @@ async fn kept_connections_lose_no_request_when_one_of_two_replicas_goes() {
     seen.ends.store(true, Ordering::Relaxed);
     lanes.join_all().await;
 
-    let failures = seen.failures.lock().unwrap();
+    let failures = std::mem::take(&mut *seen.failures.lock().unwrap());
     println!("{} answers, {} failures", seen.count(), failures.len());
     assert!(failures.is_empty(), "{} besides {} answers: {:#?}", failures.len(), seen.count(), failures.first());
     for service in &services {

@@ -20,7 +20,7 @@ const TRIED: &str = "etcd's data is copied; then the key is rotated twice and a 
     the copy put back and both started, without a bump of the revision, while two controllers, two issuers and two verifiers run.
     Tokens of keys the backup does not know must stay good, the suspended client's must stay refused, RollbackDetected must be
     shown until accept-restore, and changes must be in force again.";
-const LONG: Duration = Duration::from_secs(240);
+const LONG: Duration = Duration::from_mins(4);
 
 fn copy(from: &Path, to: &Path) {
     drop(std::fs::remove_dir_all(to));
@@ -37,7 +37,7 @@ async fn stopped(testbed: &Testbed, meanwhile: impl FnOnce()) {
 }
 
 impl Shop {
-    /// The condition RollbackDetected of the ring.
+    /// The condition `RollbackDetected` of the ring.
     fn rollback(&self) -> String {
         let path = r#"jsonpath={.status.conditions[?(@.type=="RollbackDetected")].status}"#;
         let output = self.installation.kubectl.run(&["get", "sgk", "default", "-n", &self.system(), "-o", path]);

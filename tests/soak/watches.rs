@@ -152,7 +152,7 @@ async fn dropped_event_comes_with_the_next_listing() {
         });
         Duration::from_secs(5)
     };
-    at_verifier("the one event of the revocation dropped", drop_one, Duration::from_secs(14 * 60)).await;
+    at_verifier("the one event of the revocation dropped", drop_one, Duration::from_mins(14)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,7 +191,7 @@ async fn hung_verifier_and_issuer_go_on_serving() {
         member.proxy().rule(|_| Act::Hang);
         member.proxy().filter(|_, _| Line::Stall);
     }
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let [tokens, checks] = shop.load.seen.counts();
     for member in shop.issuers.iter().chain(&shop.verifiers) {
         member.proxy().heal();

@@ -64,7 +64,7 @@ spec: {audience: 'https://orders.shop.svc', targetRefs: [{group: '', kind: Servi
     std::fs::write(it.manifests().join("empty.yaml"), empty).unwrap();
     let ask = async |token: Option<&str>| {
         let request = Request::get("/ext-authz/policy/shop/empty/health").header("host", HOST);
-        let request = token.into_iter().fold(request, |request, token| request.bearer(token));
+        let request = token.into_iter().fold(request, Request::bearer);
         request.send(it.http).await.unwrap().status
     };
     let status = await_condition("the empty policy", SOON, async || ask(None).await, |status| *status == 401).await;
@@ -110,7 +110,7 @@ spec:
     std::fs::write(it.manifests().join("loose.yaml"), loose).unwrap();
     let ask = async |policy: &str, path: &str, token: Option<&str>| {
         let request = Request::get(&format!("/ext-authz/policy/shop/{policy}{path}")).header("host", HOST);
-        let request = token.into_iter().fold(request, |request, token| request.bearer(token));
+        let request = token.into_iter().fold(request, Request::bearer);
         request.send(it.http).await.unwrap().status
     };
     let look = async || ask("loose", "/orders/7", None).await;
