@@ -60,7 +60,7 @@ fn changes<K: Object>(
                 Ok(event) => event,
                 Err(error) => {
                     report::<K>(&error, &mut healthy);
-                    if is_out_of_reach(&error) {
+                    if may_have_missed(&error) {
                         return None;
                     }
                     continue;
@@ -85,8 +85,16 @@ fn changes<K: Object>(
     })
 }
 
-fn is_out_of_reach(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Service(_) | kube::Error::HyperError(_)))
+/// Whether something may have happened that the watch will not tell any more.
+fn may_have_missed(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(error) => {
+            matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_))
+        }
+        // An event that is no JSON: whatever it said, it was said once.
+        watcher::Error::WatchFailed(error) => matches!(error, kube::Error::SerdeError(_)),
+        _ => false,
+    }
 }
 
 fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
