@@ -23,7 +23,7 @@ use std::time::Duration;
 const TRIED: &str = "One field of a valid OAuthClient or ScopePolicy is changed in one namespace, and in another the changed
     object is created fresh: conditions, grants, refusals and Secrets must come to the same, or both be refused by the API server
     with a message. A client that is not ready keeps the Secret it has until there is another, and one whose value was replaced
-    accepts the older for an overlap: these two may differ. SigningKeys are changed one after another; each change must settle or be refused.";
+    accepts the older for an overlap: these two may differ.";
 const SETTLED: Duration = Duration::from_secs(40);
 
 /// One change: of which kind, and what is merged into its spec.

@@ -27,7 +27,9 @@ const FAULT: &str = "F04 crash points";
 const TRIED: &str = "The controller is SIGKILLed before each write of a story reaches the API server and, again, after it was
     carried out and before the answer; each point once, enumerated until the story ends unharmed. A new controller takes over.
     Compared with a run without a kill: conditions, grants, epochs, Secrets and what the issuer says to their values and to the
-    former value, states of all keys, private halves, revocations. Leases are not counted as writes.";
+    former value, states of all keys, private halves, revocations. Leases are not counted as writes. One epoch further: the new leader
+    found the revocation but not the status that belongs to it and began one more epoch, so tokens issued between are refused too.
+    While the client is deleted a second controller watches: a deletion nobody saw is left to its tokens' own end.";
 const TIMINGS: [&str; 9] = [
     "--max-access-token-lifetime=4s",
     "--default-access-token-lifetime=4s",
