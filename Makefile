@@ -36,7 +36,8 @@ lint-deps: tools ## licences, sources and duplicates of the dependencies
 .PHONY: unit
 unit: tools ## unit and property tests
 	$(TOOLS)/cargo-nextest nextest run --workspace --lib --bins --locked
-	$(CARGO) test --workspace --doc --locked --quiet
+	@# The examples in the comments of the command line are its --help, not Rust.
+	$(CARGO) test -p countersign-core -p countersign-api --doc --locked --quiet
 
 .PHONY: it
 it: tools ## integration tests: real API server, Envoy and outside clients; T=<filter> for some of them
