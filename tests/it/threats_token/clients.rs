@@ -109,7 +109,8 @@ async fn tok_14_old_secret_ends_after_the_overlap() {
 async fn tok_14_values_issued_before_a_declared_leak_are_refused() {
     let it = Standalone::start().await;
     let (id, old) = it.credentials("shop", "checkout");
-    let at = jiff::Timestamp::from_second(standalone::now().as_second() + 1).unwrap();
+    // Later than the value here, which carries the second after it was made.
+    let at = jiff::Timestamp::from_second(standalone::now().as_second() + 3).unwrap();
     it.edit(
         "metadata: {name: checkout, namespace: shop}\nspec:\n",
         &format!(
