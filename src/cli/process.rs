@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
-use axum::Router;
 use clap::{Args, ValueEnum};
 use prometheus_client::metrics::counter::Counter;
 
@@ -13,7 +12,7 @@ use crate::runtime::admin::{self, Admin};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::{Condition, Readiness};
-use crate::runtime::serve::{Limits, Port};
+use crate::runtime::serve::{Limits, Port, Serves};
 use crate::runtime::supervisor::{Grace, Supervisor};
 use crate::runtime::telemetry::{self, LogFormat, TelemetryError};
 use crate::runtime::tls::{PairFiles, ServerCertificate};
@@ -115,13 +114,13 @@ impl Process {
         self.serve("admin port", (address, &Tls::plain()), Limits::default(), routes).await.map(drop)
     }
 
-    /// Serves routes on an address; returns the one bound, with the port the kernel chose where 0 was asked for.
+    /// Serves on an address; returns the one bound, with the port the kernel chose where 0 was asked for.
     pub(crate) async fn serve(
         &mut self,
         name: &'static str,
         (address, tls): (SocketAddr, &Tls),
         limits: Limits,
-        routes: Router,
+        service: impl Serves,
     ) -> Result<SocketAddr> {
         let config = match tls.files()? {
             None => None,
@@ -136,7 +135,7 @@ impl Process {
         let port = Port::bind(address, config, limits).await.with_context(|| format!("cannot open the {name}"))?;
         let bound = port.local_address()?;
         let shutdown = self.supervisor.shutdown();
-        self.supervisor.spawn(name, port.serve(routes, shutdown));
+        self.supervisor.spawn(name, port.serve(service, shutdown));
         Ok(bound)
     }
 

@@ -172,7 +172,7 @@ impl<'a> Roles<'a> {
         self.process.supervisor.spawn("verifier readiness", keeper.map(Ok::<(), Infallible>));
         self.heartbeat(ReplicaRole::Verifier, None);
         let limits = Limits::default();
-        let grpc = self.process.serve("gRPC port", (grpc, tls), limits, verifier.grpc_router()).await?;
+        let grpc = self.process.serve("gRPC port", (grpc, tls), limits, verifier.grpc_service()).await?;
         // Here the request's own target is what is decided on, as it was sent.
         let limits = Limits { http2: false, ..limits };
         let http = self.process.serve("HTTP port", (http, tls), limits, verifier.http_router()).await?;

@@ -78,6 +78,22 @@ pub struct Port {
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
+/// What a port can serve: axum's routes, or any other service that always has an answer.
+pub trait Serves:
+    Service<Request<Incoming>, Response = Response<Self::Answer>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+    /// The body of an answer.
+    type Answer: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> Serves for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    type Answer = B;
+}
+
 // === impl Limits ===
 
 impl Default for Limits {
@@ -110,14 +126,7 @@ impl Port {
     }
 
     /// Serves until shutdown is requested and the requests in hand are answered.
-    pub async fn serve<S, B>(self, service: S, shutdown: Shutdown) -> Result<(), ServeError>
-    where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub async fn serve(self, service: impl Serves, shutdown: Shutdown) -> Result<(), ServeError> {
         let slots = Arc::new(Semaphore::new(self.limits.connections));
         let each = Each { builder: Arc::new(self.builder()), service, shutdown, limits: self.limits };
         let tls = self.tls.map(TlsAcceptor::from);
@@ -194,14 +203,7 @@ struct Each<S> {
 
 // === impl Each ===
 
-impl<S, B> Each<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl<S: Serves> Each<S> {
     async fn accepted(self, stream: TcpStream, tls: Option<TlsAcceptor>, peer: Peer) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(error = &error as &dyn Error, "connection lost before it was served");
@@ -252,15 +254,12 @@ where
     }
 }
 
-async fn answer<S, B>(
+async fn answer<S: Serves>(
     service: S,
     mut request: Request<Incoming>,
     peer: Peer,
     shutdown: Arc<Shutdown>,
-) -> Result<Response<B>, Infallible>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-{
+) -> Result<Response<S::Answer>, Infallible> {
     // `Framing` stops following at a chunked body, so nothing may come after it on this connection.
     let unfollowed = request.headers().contains_key(header::TRANSFER_ENCODING);
     let http1 = request.version() < Version::HTTP_2;

@@ -20,13 +20,19 @@ mod identity;
 mod judge;
 mod network;
 mod passing;
+mod question;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::http::Request;
+use bytes::Bytes;
 use countersign_core::policy::Refusal;
+use hyper::body::Body;
 use tokio::sync::Semaphore;
+use tower::Service;
 
 pub use network::{Network, NetworkError};
 
@@ -109,8 +115,13 @@ impl Verifier {
     }
 
     /// What is served on 9001: `envoy.service.auth.v3.Authorization`.
-    pub fn grpc_router(self: &Arc<Self>) -> axum::Router {
-        grpc::router(self)
+    pub fn grpc_service<B>(
+        self: &Arc<Self>,
+    ) -> impl Service<Request<B>, Response = grpc::Answer, Error = Infallible, Future: Send> + Clone + Send + 'static
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+    {
+        grpc::service(self)
     }
 
     /// What is served on 9002.

@@ -91,7 +91,7 @@ impl World {
             .header("te", "trailers")
             .body(body)
             .expect("a request");
-        let response = self.verifier.grpc_router().oneshot(request).await.expect("an answer");
+        let response = self.verifier.grpc_service().oneshot(request).await.expect("an answer");
         assert_eq!(response.headers().get("grpc-status"), None, "never a gRPC error");
         let mut body: Bytes = response.into_body().collect().await.expect("a body").to_bytes();
         let answer = CheckResponse::decode(body.split_off(5)).expect("a CheckResponse");
