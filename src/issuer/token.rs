@@ -51,23 +51,32 @@ async fn settled(
 ) -> Result<(Caller, GrantDecision), Refusal> {
     const UNSETTLED: Refusal = Refusal::unavailable("a change of this client is on its way to this issuer; try again");
     let live = &issuer.parts.snapshot;
+    let (mut caller, mut decision) = asked(issuer, call, received, form).await?;
+    if is_settled(&caller.snapshot, &caller.spec.client_id, &decision.audience) {
+        return Ok((caller, decision));
+    }
+    let _seat = issuer.unsettled.try_acquire().map_err(|_| UNSETTLED)?;
     let mut changes = live.subscribe();
     let deadline = Instant::now() + PATIENCE;
-    let mut seat = None;
-    loop {
-        let caller = call.authenticate(issuer, received, form).await?;
-        let decision = decide(&caller, form)?;
-        let (id, audience) = (&caller.spec.client_id, &decision.audience);
-        if is_settled(&caller.snapshot, id, audience) {
-            return Ok((caller, decision));
-        }
-        if seat.is_none() {
-            seat = Some(issuer.unsettled.try_acquire().map_err(|_| UNSETTLED)?);
-        }
-        while !is_settled(&live.load(), id, audience) {
+    while !is_settled(&caller.snapshot, &caller.spec.client_id, &decision.audience) {
+        while !is_settled(&live.load(), &caller.spec.client_id, &decision.audience) {
             timeout_at(deadline, changes.changed()).await.map_err(|_| UNSETTLED)?;
         }
+        (caller, decision) = asked(issuer, call, received, form).await?;
     }
+    Ok((caller, decision))
+}
+
+/// Who calls and what is granted, by the snapshot of this moment.
+async fn asked(
+    issuer: &Issuer,
+    call: &mut Call,
+    received: &Received,
+    form: &Form<'_>,
+) -> Result<(Caller, GrantDecision), Refusal> {
+    let caller = call.authenticate(issuer, received, form).await?;
+    let decision = decide(&caller, form)?;
+    Ok((caller, decision))
 }
 
 /// Whether no revocation is newer than the client's object; a client that is gone is waited for no longer.
