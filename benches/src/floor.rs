@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! servers floor check --listen A                     tonic's own server; answers OK without looking at the message
+//! servers floor check --listen A --verify FILE       the same, after one bare signature verification
 //! servers floor token --listen A --signing FILE      axum; parses the form, signs the same claims with the same key
 //! ```
 //! Flows in: calls. Flows out: answers of the same size as ours, where that is the protocol's. No authentication, no policy, no log, no
 //! metric, no limit. Both have nodelay set and tokio's own number of threads, as the product has.
 
+use crate::bare::Signed;
 use crate::support::ports::free_address;
 use crate::support::processes::Process;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -34,6 +36,9 @@ pub enum Floor {
     Check {
         #[arg(long)]
         listen: SocketAddr,
+        /// JSON: a `token` and the `jwks` its key is in; its signature is verified in each call, whatever the call says
+        #[arg(long)]
+        verify: Option<PathBuf>,
     },
     /// A token endpoint that only parses the form and signs
     Token {
@@ -48,8 +53,8 @@ pub enum Floor {
 impl Floor {
     pub async fn serve(self) {
         match self {
-            Self::Check { listen } => {
-                let service = AuthorizationServer::new(Ok200);
+            Self::Check { listen, verify } => {
+                let service = AuthorizationServer::new(Ok200(verify.map(|file| signed(&file))));
                 let server = tonic::transport::Server::builder().tcp_nodelay(true).add_service(service);
                 server.serve(listen).await.expect("serve");
             }
@@ -75,6 +80,10 @@ impl Running {
         Self::start("check", &[])
     }
 
+    pub fn verifying(signed: &Path) -> Self {
+        Self::start("check", &["--verify", signed.to_str().expect("the path is text")])
+    }
+
     pub fn token(signing: &Path) -> Self {
         Self::start("token", &["--signing", signing.to_str().expect("the path is text")])
     }
@@ -94,11 +103,20 @@ impl Running {
     }
 }
 
-struct Ok200;
+struct Ok200(Option<Signed>);
+
+fn signed(file: &Path) -> Signed {
+    let text = std::fs::read(file).expect("read what to verify");
+    let signed: Value = serde_json::from_slice(&text).expect("JSON");
+    Signed::read(signed["token"].as_str().expect("a token"), &signed["jwks"])
+}
 
 #[tonic::async_trait]
 impl Authorization for Ok200 {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        if let Some(signed) = &self.0 {
+            signed.verify();
+        }
         Ok(Response::new(CheckResponse { status: Some(rpc::Status::default()), ..CheckResponse::default() }))
     }
 }

@@ -20,6 +20,7 @@
 
 mod api;
 mod asker;
+mod bare;
 mod figures;
 mod floor;
 mod load;
