@@ -1,6 +1,6 @@
 //! Watches of the API server.
 //!
-//! Flows in: kube's watcher over guarded objects. Flows out: `Change`s without end. Each watch has its own backoff, which
+//! Flows in: kube's watcher over guarded objects, and what each is to become. Flows out: `Change`s without end. Each watch has its own backoff, which
 //! grows from a tenth of a second to ten and starts over once the watch held for a minute. Everything is listed anew now and
 //! then, so that an event lost on its way is made good, and whenever the API server was out of reach: it may have been put
 //! back to an older state, and a watch resumed from a later one is silent until that has caught up.
@@ -24,15 +24,21 @@ use crate::runtime::random;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 const HELD_FOR: Duration = Duration::from_mins(1);
+/// Objects listed with one call: their text, and all of them as they came, are in memory together.
+const PAGE: u32 = 100;
 /// How long a watch of our own namespaces goes on from events alone: they hold keys and revocations, and few objects.
 const RELIST_ONE: Duration = Duration::from_mins(10);
 /// The same for a watch of all namespaces.
 const RELIST_ALL: Duration = Duration::from_mins(30);
 
 impl KubeStore {
-    pub(super) fn watch<K: Object>(&self, selection: &Selection) -> BoxStream<'static, Change<K>> {
+    pub(super) fn watch<K: Object, V: Send + 'static>(
+        &self,
+        selection: &Selection,
+        read: impl Fn(K) -> V + Clone + Send + 'static,
+    ) -> BoxStream<'static, Change<V>> {
         let period = u32::try_from(self.options.watch_period.as_secs()).unwrap_or(90);
-        let mut config = watcher::Config::default().timeout(period);
+        let mut config = watcher::Config::default().timeout(period).page_size(PAGE);
         config.label_selector = selection.selector();
         let api: Api<Guarded<K>> = match &selection.namespace {
             Reach::All => Api::all(self.client.clone()),
@@ -43,18 +49,19 @@ impl KubeStore {
             // kube says `Init` before it asks, so the backoff must not start over at any event, only after a while.
             let backoff = ResetTimerBackoff::new(Doubling::default(), HELD_FOR);
             let events = watch(api.clone(), config.clone()).backoff(backoff);
-            changes(events).take_until(tokio::time::sleep(relist.mul_f64(random::jitter())))
+            changes(events, read.clone()).take_until(tokio::time::sleep(relist.mul_f64(random::jitter())))
         };
         stream::repeat_with(begin).flatten().boxed()
     }
 }
 
 /// Turns kube's events into changes; a listing becomes one `Reset`.
-fn changes<K: Object>(
+fn changes<K: Object, V: Send>(
     events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + 'static,
-) -> impl Stream<Item = Change<K>> + Send {
-    let events = events.boxed();
-    stream::unfold((events, Vec::new(), true), |(mut events, mut listing, mut healthy)| async move {
+    read: impl Fn(K) -> V + Send,
+) -> impl Stream<Item = Change<V>> + Send {
+    let state = (events.boxed(), read, (Vec::new(), Vec::new()), true);
+    stream::unfold(state, |(mut events, read, mut listing, mut healthy)| async move {
         loop {
             let event = match events.next().await? {
                 Ok(event) => event,
@@ -68,19 +75,25 @@ fn changes<K: Object>(
             };
             let out = match event {
                 Event::Init => {
-                    listing = Vec::new();
+                    listing = (Vec::new(), Vec::new());
                     continue;
                 }
                 Event::InitApply(object) => {
-                    listing.push(object);
+                    match object.into_result() {
+                        Ok(object) => listing.0.push(read(object)),
+                        Err(malformed) => listing.1.push(malformed),
+                    }
                     continue;
                 }
-                Event::InitDone => reset(std::mem::take(&mut listing)),
-                Event::Apply(object) => applied(object),
-                Event::Delete(object) => deleted(object),
+                Event::InitDone => {
+                    let (objects, malformed) = std::mem::take(&mut listing);
+                    Change::Reset(objects, malformed)
+                }
+                Event::Apply(object) => applied(object).map(&read),
+                Event::Delete(object) => deleted(object).map(&read),
             };
             healthy = true;
-            return Some((out, (events, listing, healthy)));
+            return Some((out, (events, read, listing, healthy)));
         }
     })
 }
@@ -107,18 +120,6 @@ fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
     } else {
         tracing::debug!(%kind, error = error as &dyn std::error::Error, "a watch is still interrupted");
     }
-}
-
-pub(super) fn reset<K: Object>(listing: Vec<Guarded<K>>) -> Change<K> {
-    let mut objects = Vec::with_capacity(listing.len());
-    let mut malformed = Vec::new();
-    for object in listing {
-        match object.into_result() {
-            Ok(object) => objects.push(object),
-            Err(error) => malformed.push(error),
-        }
-    }
-    Change::Reset(objects, malformed)
 }
 
 pub(super) fn applied<K: Object>(object: Guarded<K>) -> Change<K> {
@@ -177,7 +178,7 @@ mod tests {
 
     async fn seen(events: Vec<watcher::Result<Event<Guarded<ConfigMap>>>>) -> Vec<String> {
         let name = |object: &ConfigMap| object.metadata.name.clone().unwrap_or_default();
-        changes(stream::iter(events))
+        changes(stream::iter(events), std::convert::identity)
             .map(|change| match change {
                 Change::Reset(all, malformed) => {
                     let malformed: Vec<_> = malformed.iter().map(|object| &object.key).collect();

@@ -20,6 +20,7 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use countersign_core::names::{NameError, ObjectRef};
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
@@ -165,6 +166,19 @@ pub enum Change<K> {
     Malformed(Malformed),
 }
 
+impl<K> Change<K> {
+    /// The same step, of what `read` makes of the objects.
+    #[must_use]
+    pub fn map<V>(self, read: impl Fn(K) -> V) -> Change<V> {
+        match self {
+            Self::Reset(objects, malformed) => Change::Reset(objects.into_iter().map(read).collect(), malformed),
+            Self::Apply(object) => Change::Apply(read(object)),
+            Self::Delete(Deleted { key, uid, last }) => Change::Delete(Deleted { key, uid, last: last.map(read) }),
+            Self::Malformed(malformed) => Change::Malformed(malformed),
+        }
+    }
+}
+
 /// What is known of an object that went.
 #[derive(Clone, Debug)]
 pub struct Deleted<K> {
@@ -216,9 +230,18 @@ impl Objects {
 
     /// The changes of a kind, from a first whole listing on, without end. Each watch backs off by itself.
     pub fn watch<K: Object>(&self, selection: Selection) -> BoxStream<'static, Change<K>> {
+        self.watch_as(selection, std::convert::identity)
+    }
+
+    /// The same of what `read` makes of each object as it arrives: a listing is never held as it came.
+    pub fn watch_as<K: Object, V: Send + 'static>(
+        &self,
+        selection: Selection,
+        read: impl Fn(K) -> V + Clone + Send + 'static,
+    ) -> BoxStream<'static, Change<V>> {
         match self {
-            Self::Kube(store) => store.watch(&selection),
-            Self::Folder(store) => store.watch(selection),
+            Self::Kube(store) => store.watch(&selection, read),
+            Self::Folder(store) => store.watch(selection).map(move |change| change.map(&read)).boxed(),
         }
     }
 

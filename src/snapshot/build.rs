@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use countersign_api::{NamespaceAllowance, OAuthClient, ScopePolicy, SigningKey};
 use countersign_core::bounds::AllowanceObject;
 use countersign_core::client::ClientObject;
 use countersign_core::client_secret::{RecordKey, SignerKeyring, VerifyingKeys};
@@ -16,26 +15,23 @@ use countersign_core::names::{KeyId, Namespace as NamespaceName, ObjectName};
 use countersign_core::revocation::{Entry, Shard};
 use countersign_core::token::KeySet;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::core::PartialObjectMeta;
 
 use super::read::{self, KeySecret, SystemMap};
-use super::table::{Refused, Row, Table};
+use super::table::{Read, Refused, Row, Table};
 use super::{PrivateKey, Snapshot, unreadable};
 use crate::objects::layout::Layout;
-use crate::objects::{Change, Key};
+use crate::objects::{Change, Key, Malformed};
 
 /// One change of one watch.
-#[expect(clippy::large_enum_variant, reason = "moved once, from its watch to its table")]
 pub(super) enum Update {
-    Client(Change<OAuthClient>),
-    Policy(Change<ScopePolicy>),
-    Allowance(Change<NamespaceAllowance>),
-    Namespace(Change<PartialObjectMeta<Namespace>>),
-    SigningKey(Change<SigningKey>),
-    SystemMap(Change<ConfigMap>),
-    KeySecret(Change<Secret>),
-    Shard(Change<ConfigMap>),
+    Client(Change<Read<ClientObject>>),
+    Policy(Change<Read<PolicyObject>>),
+    Allowance(Change<Read<AllowanceObject>>),
+    Namespace(Change<Read<NamespaceObject>>),
+    SigningKey(Change<Read<RingObject>>),
+    SystemMap(Change<Read<SystemMap>>),
+    KeySecret(Change<Read<KeySecret>>),
+    Shard(Change<Read<Shard>>),
 }
 
 /// What is to be done before the next snapshot.
@@ -103,75 +99,44 @@ impl Builder {
 
     /// Takes in an update; the revocations that are new with it.
     pub(super) fn take(&mut self, update: Update) -> Vec<Entry> {
-        let Self { settings, layout, refused, pending, .. } = self;
+        let Self { settings, refused, pending, .. } = self;
         match update {
             Update::Client(change) => {
-                let rows = self.clients.take(
-                    change,
-                    refused,
-                    |object, old| read::client(settings, object, old),
-                    unreadable::absent,
-                );
+                let rows = self.clients.take(change, refused, read::keep_epoch, unreadable::absent);
                 let change = |(key, value): Row<_>| Some(directory::Change::Client(key.object_ref().ok()?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::Policy(change) => {
-                let rows = self.policies.take(
-                    change,
-                    refused,
-                    |object, _| read::policy(settings, object),
-                    |malformed, last| unreadable::policy(settings, malformed, last),
-                );
+                let unread = |malformed: &Malformed, last: Option<&_>| unreadable::policy(settings, malformed, last);
+                let rows = self.policies.take(change, refused, keep_nothing, unread);
                 let change = |(key, value): Row<_>| Some(directory::Change::Policy(key.object_ref().ok()?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::Allowance(change) => {
-                let rows = self.allowances.take(
-                    change,
-                    refused,
-                    |object, _| read::allowance(settings, object),
-                    unreadable::as_it_was,
-                );
+                let rows = self.allowances.take(change, refused, keep_nothing, unreadable::as_it_was);
                 let change = |(key, value): Row<_>| Some(directory::Change::Allowance(name(&key.name)?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::Namespace(change) => {
-                let rows =
-                    self.namespaces.take(change, refused, |object, _| read::namespace(object), unreadable::as_it_was);
+                let rows = self.namespaces.take(change, refused, keep_nothing, unreadable::as_it_was);
                 let of = |(key, value): Row<_>| {
                     Some(directory::Change::Namespace(NamespaceName::new(&key.name).ok()?, value))
                 };
                 pending.directory.extend(rows.into_iter().filter_map(of));
             }
             Update::SigningKey(change) => {
-                let rows = self.signing_keys.take(
-                    change,
-                    refused,
-                    |object, _| read::signing_key(settings, object),
-                    unreadable::signing_key,
-                );
+                let rows = self.signing_keys.take(change, refused, keep_nothing, unreadable::signing_key);
                 pending.dead_keys |= !rows.is_empty();
                 let change = |(key, value): Row<_>| Some(directory::Change::Ring(name(&key.name)?, value));
                 pending.directory.extend(rows.into_iter().filter_map(change));
             }
             Update::SystemMap(change) => {
-                let rows = self.system_maps.take(
-                    change,
-                    refused,
-                    |map, _| read::system_map(layout, map),
-                    unreadable::as_it_was,
-                );
-                for row in rows {
+                for row in self.system_maps.take(change, refused, keep_nothing, unreadable::as_it_was) {
                     self.take_system_map(row);
                 }
             }
             Update::KeySecret(change) => {
-                let rows = self.key_secrets.take(
-                    change,
-                    refused,
-                    |secret, _| read::key_secret(layout, secret),
-                    unreadable::absent,
-                );
+                let rows = self.key_secrets.take(change, refused, keep_nothing, unreadable::absent);
                 pending.secrets |= !rows.is_empty();
             }
             Update::Shard(change) => return self.take_shards(change),
@@ -212,9 +177,9 @@ impl Builder {
         }
     }
 
-    fn take_shards(&mut self, change: Change<ConfigMap>) -> Vec<Entry> {
+    fn take_shards(&mut self, change: Change<Read<Shard>>) -> Vec<Entry> {
         let known = self.shards.rows();
-        let rows = self.shards.take(change, &mut self.refused, |map, _| read::shard(map), unreadable::as_it_was);
+        let rows = self.shards.take(change, &mut self.refused, keep_nothing, unreadable::as_it_was);
         let mut fresh = Vec::new();
         for (key, shard) in rows {
             let Some(shard) = shard else { continue };
@@ -275,6 +240,9 @@ impl Builder {
         self.snapshot.record_key = record_key;
     }
 }
+
+/// What an object says now is all that counts.
+fn keep_nothing<T>(_: &mut T, _: &T) {}
 
 fn name(text: &str) -> Option<ObjectName> {
     ObjectName::new(text).ok()

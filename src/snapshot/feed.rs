@@ -20,7 +20,8 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::Snapshot;
 use super::build::{Builder, Update};
-use super::table::Refused;
+use super::read;
+use super::table::{Converted, Read, Refused};
 use crate::objects::layout::Layout;
 use crate::objects::{Change, Object, Objects, Selection};
 use crate::runtime::clock::Clock;
@@ -173,20 +174,27 @@ impl Feed {
 
     /// The watches the role's table asks for, and which of them have not listed yet.
     fn watches(&self) -> (SelectAll<BoxStream<'static, Numbered>>, BTreeSet<usize>) {
-        let layout = &self.sources.layout;
+        let Sources { objects, layout, settings, .. } = &self.sources;
         let system = layout.system_namespace();
-        let mut watches = Watches { objects: &self.sources.objects, all: SelectAll::new() };
-        watches.add(Selection::namespace(system), Update::SigningKey);
-        watches.add(layout.select_ours(system), Update::SystemMap);
-        watches.add(layout.select_ours(layout.replicas_namespace()), Update::Shard);
+        let settings = || Arc::clone(settings);
+        let mut watches = Watches { objects, all: SelectAll::new() };
+        let ours = settings();
+        watches.add(Selection::namespace(system), move |object| read::signing_key(&ours, object), Update::SigningKey);
+        let here = layout.clone();
+        watches.add(layout.select_ours(system), move |map| read::system_map(&here, map), Update::SystemMap);
+        watches.add(layout.select_ours(layout.replicas_namespace()), read::shard, Update::Shard);
         if self.role.reads_keys() {
-            watches.add(layout.select_ours(layout.keys_namespace()), Update::KeySecret);
+            let (keys, here) = (layout.select_ours(layout.keys_namespace()), layout.clone());
+            watches.add(keys, move |secret| read::key_secret(&here, secret), Update::KeySecret);
         }
-        watches.add(Selection::all(), Update::Namespace);
-        watches.add(Selection::all(), Update::Allowance);
-        watches.add(Selection::all(), Update::Policy);
+        watches.add(Selection::all(), read::namespace, Update::Namespace);
+        let ours = settings();
+        watches.add(Selection::all(), move |object| read::allowance(&ours, object), Update::Allowance);
+        let ours = settings();
+        watches.add(Selection::all(), move |object| read::policy(&ours, object), Update::Policy);
         if self.role.reads_clients() {
-            watches.add(Selection::all(), Update::Client);
+            let ours = settings();
+            watches.add(Selection::all(), move |object| read::client(&ours, object), Update::Client);
         }
         let awaited = (0..watches.all.len()).collect();
         (watches.all, awaited)
@@ -202,9 +210,15 @@ struct Watches<'a> {
 }
 
 impl Watches<'_> {
-    fn add<K: Object>(&mut self, selection: Selection, update: fn(Change<K>) -> Update) {
+    fn add<K: Object, T: Send + 'static>(
+        &mut self,
+        selection: Selection,
+        read: impl Fn(&K) -> Converted<T> + Clone + Send + 'static,
+        update: fn(Change<Read<T>>) -> Update,
+    ) {
         let number = self.all.len();
-        self.all.push(self.objects.watch(selection).map(move |change| (number, update(change))).boxed());
+        let changes = self.objects.watch_as(selection, move |object: K| Read::of(&object, read(&object)));
+        self.all.push(changes.map(move |change| (number, update(change))).boxed());
     }
 }
 
@@ -216,7 +230,8 @@ impl Update {
             Self::Allowance(change) => is_reset(change),
             Self::Namespace(change) => is_reset(change),
             Self::SigningKey(change) => is_reset(change),
-            Self::SystemMap(change) | Self::Shard(change) => is_reset(change),
+            Self::SystemMap(change) => is_reset(change),
+            Self::Shard(change) => is_reset(change),
             Self::KeySecret(change) => is_reset(change),
         }
     }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::Snapshot;
 use super::build::{Builder, Update};
-use super::table::Refused;
+use super::read;
+use super::table::{Converted, Read, Refused};
 use crate::objects::folder::manifests::Manifest;
 use crate::objects::layout::Layout;
 use crate::objects::{Change, Object};
@@ -29,11 +30,11 @@ pub struct Offline {
 pub fn offline(settings: Arc<Settings>, layout: Layout, manifests: &[Manifest], now: Timestamp) -> Offline {
     let mut builder = Builder::new(Arc::clone(&settings), layout);
     let updates = [
-        Update::Namespace(list(manifests, "Namespace")),
-        Update::Allowance(list(manifests, "NamespaceAllowance")),
-        Update::SigningKey(list(manifests, "SigningKey")),
-        Update::Policy(list(manifests, "ScopePolicy")),
-        Update::Client(list(manifests, "OAuthClient")),
+        Update::Namespace(list(manifests, "Namespace", read::namespace)),
+        Update::Allowance(list(manifests, "NamespaceAllowance", |object| read::allowance(&settings, object))),
+        Update::SigningKey(list(manifests, "SigningKey", |object| read::signing_key(&settings, object))),
+        Update::Policy(list(manifests, "ScopePolicy", |object| read::policy(&settings, object))),
+        Update::Client(list(manifests, "OAuthClient", |object| read::client(&settings, object))),
     ];
     for update in updates {
         // No revocation is written in a manifest.
@@ -43,10 +44,15 @@ pub fn offline(settings: Arc<Settings>, layout: Layout, manifests: &[Manifest], 
     Offline { snapshot, refused: builder.refused().clone() }
 }
 
-/// The manifests of a kind, typed. One that is not of its kind was told when it was read.
-fn list<K: Object + DeserializeOwned>(manifests: &[Manifest], kind: &str) -> Change<K> {
+/// The manifests of a kind, converted. One that is not of its kind was told when it was read.
+fn list<K: Object + DeserializeOwned, T>(
+    manifests: &[Manifest],
+    kind: &str,
+    read: impl Fn(&K) -> Converted<T>,
+) -> Change<Read<T>> {
     let of_kind = manifests.iter().enumerate().filter(|(_, manifest)| manifest.kind() == kind);
-    Change::Reset(of_kind.filter_map(|(number, manifest)| typed(number, &manifest.object)).collect(), Vec::new())
+    let objects = of_kind.filter_map(|(number, manifest)| typed(number, &manifest.object));
+    Change::Reset(objects.map(|object| Read::of(&object, read(&object))).collect(), Vec::new())
 }
 
 fn typed<K: DeserializeOwned>(number: usize, object: &Value) -> Option<K> {

@@ -38,16 +38,15 @@ pub(super) enum KeySecret {
     RecordKey([u8; 32]),
 }
 
-pub(super) fn client(settings: &Settings, object: &OAuthClient, old: Option<&ClientObject>) -> Converted<ClientObject> {
-    if !settings.is_ours(Some(&object.spec.issuer)) {
-        return Ok(None);
+pub(super) fn client(settings: &Settings, object: &OAuthClient) -> Converted<ClientObject> {
+    ours(settings, &object.spec.issuer, || ClientObject::try_from(object).map_err(text))
+}
+
+/// An epoch never shrinks at a running replica, whatever was restored.
+pub(super) fn keep_epoch(new: &mut ClientObject, old: &ClientObject) {
+    if old.uid == new.uid {
+        new.epoch = new.epoch.max(old.epoch);
     }
-    let mut client = ClientObject::try_from(object).map_err(text)?;
-    // An epoch never shrinks at a running replica, whatever was restored.
-    if let Some(old) = old.filter(|old| old.uid == client.uid) {
-        client.epoch = client.epoch.max(old.epoch);
-    }
-    Ok(Some(client))
 }
 
 pub(super) fn policy(settings: &Settings, object: &ScopePolicy) -> Converted<PolicyObject> {

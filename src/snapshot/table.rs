@@ -1,6 +1,6 @@
 //! The objects of one watch, each converted once, when it arrives.
 //!
-//! Flows in: the changes of a watch. Flows out: what really differs, as core's values. Status writes, relistings and
+//! Flows in: the changes of a watch, as core's values already. Flows out: what really differs. Status writes, relistings and
 //! labels nobody reads end here. What an object that cannot be read counts as is its kind's to say (`unreadable.rs`);
 //! what it was last is remembered until it is gone.
 
@@ -17,6 +17,22 @@ pub(super) type Row<T> = (Key, Option<Arc<T>>);
 
 /// What a conversion gives: a value, nothing where the object is not ours, or what is wrong.
 pub(super) type Converted<T> = Result<Option<T>, String>;
+
+/// An object as its table takes it in: which one it is, and what it was converted to.
+#[derive(Clone, Debug)]
+pub(super) struct Read<T> {
+    key: Key,
+    uid: Option<String>,
+    generation: Option<i64>,
+    value: Converted<T>,
+}
+
+impl<T> Read<T> {
+    pub(super) fn of(object: &impl Object, value: Converted<T>) -> Self {
+        let meta = object.meta();
+        Self { key: Key::of(meta), uid: meta.uid.clone(), generation: meta.generation, value }
+    }
+}
 
 /// The values of one watch.
 pub(super) struct Table<T> {
@@ -46,17 +62,17 @@ impl<T: PartialEq> Table<T> {
         counting.map(|(key, held)| (key.clone(), Arc::clone(&held.value))).collect()
     }
 
-    /// Takes in a change. `unread` says what an object that cannot be read counts as; `None`: as if it were not there. Both
-    /// see what the object, of the same UID, was last.
-    pub(super) fn take<K: Object>(
+    /// Takes in a change. `keep` says what of the old value stays in the new one. `unread` says what an object that cannot be
+    /// read counts as; `None`: as if it were not there. Both see what the object, of the same UID, was last.
+    pub(super) fn take(
         &mut self,
-        change: Change<K>,
+        change: Change<Read<T>>,
         refused: &mut Refused,
-        read: impl Fn(&K, Option<&T>) -> Converted<T>,
+        keep: impl Fn(&mut T, &T),
         unread: impl Fn(&Malformed, Option<&Arc<T>>) -> Option<Arc<T>>,
     ) -> Vec<Row<T>> {
         match change {
-            Change::Apply(object) => self.set(&object, refused, &read, &unread).into_iter().collect(),
+            Change::Apply(object) => self.set(object, refused, &keep, &unread).into_iter().collect(),
             Change::Delete(gone) => {
                 refused.remove(&(self.kind, gone.key.clone()));
                 self.remove(gone.key).into_iter().collect()
@@ -66,9 +82,9 @@ impl<T: PartialEq> Table<T> {
                 refused.retain(|(kind, _), _| *kind != self.kind);
                 let mut gone: HashSet<_> = self.rows.keys().cloned().collect();
                 let mut rows = Vec::new();
-                for object in &objects {
-                    gone.remove(&Key::of(object.meta()));
-                    rows.extend(self.set(object, refused, &read, &unread));
+                for object in objects {
+                    gone.remove(&object.key);
+                    rows.extend(self.set(object, refused, &keep, &unread));
                 }
                 for malformed in malformed {
                     gone.remove(&malformed.key);
@@ -80,17 +96,19 @@ impl<T: PartialEq> Table<T> {
         }
     }
 
-    fn set<K: Object>(
+    fn set(
         &mut self,
-        object: &K,
+        Read { key, uid, generation, value }: Read<T>,
         refused: &mut Refused,
-        read: &impl Fn(&K, Option<&T>) -> Converted<T>,
+        keep: &impl Fn(&mut T, &T),
         unread: &impl Fn(&Malformed, Option<&Arc<T>>) -> Option<Arc<T>>,
     ) -> Option<Row<T>> {
-        let (key, uid) = (Key::of(object.meta()), object.meta().uid.clone());
-        match read(object, self.last(&key, uid.as_ref()).map(AsRef::as_ref)) {
-            Ok(Some(new)) => {
+        match value {
+            Ok(Some(mut new)) => {
                 refused.remove(&(self.kind, key.clone()));
+                if let Some(old) = self.last(&key, uid.as_ref()) {
+                    keep(&mut new, old);
+                }
                 self.hold(key, Held { uid, value: Arc::new(new), counts: true })
             }
             Ok(None) => {
@@ -98,7 +116,7 @@ impl<T: PartialEq> Table<T> {
                 self.remove(key)
             }
             Err(error) => {
-                let malformed = Malformed { key, uid, generation: object.meta().generation, error, body: None };
+                let malformed = Malformed { key, uid, generation, error, body: None };
                 self.refuse(malformed, refused, unread)
             }
         }
@@ -159,20 +177,21 @@ mod tests {
         Malformed { key, uid, generation: None, error: "is bad".to_owned(), body: None }
     }
 
-    fn value(map: &ConfigMap, _: Option<&String>) -> Converted<String> {
-        match map.data.as_ref().unwrap()["v"].as_str() {
+    fn value(map: &ConfigMap) -> Read<String> {
+        let value = match map.data.as_ref().unwrap()["v"].as_str() {
             "bad" => Err("is bad".to_owned()),
             "foreign" => Ok(None),
             text => Ok(Some(text.to_owned())),
-        }
+        };
+        Read::of(map, value)
     }
 
     #[test]
     fn only_what_differs_comes_out_and_what_cannot_be_read_is_kept_out() {
         let (mut table, mut refused) = (Table::<String>::new("ConfigMap"), Refused::new());
-        let mut take = |change| {
+        let mut take = |change: Change<ConfigMap>| {
             let mut rows: Vec<_> = table
-                .take(change, &mut refused, value, |_, _| None)
+                .take(change.map(|map| value(&map)), &mut refused, |_, _| {}, |_, _| None)
                 .into_iter()
                 .map(|(key, value)| format!("{key}={}", value.map_or("gone".to_owned(), |value| value.to_string())))
                 .collect();
@@ -207,15 +226,16 @@ mod tests {
             map.metadata.uid = Some(uid.to_owned());
             map
         };
-        let longest = |map: &ConfigMap, old: Option<&String>| {
-            let new = map.data.as_ref().unwrap()["v"].clone();
-            Ok(Some(old.filter(|old| old.len() > new.len()).cloned().unwrap_or(new)))
+        let longest = |new: &mut String, old: &String| {
+            if old.len() > new.len() {
+                new.clone_from(old);
+            }
         };
         let unread = |malformed: &Malformed, last: Option<&Arc<String>>| {
             if malformed.error == "dropped" { None } else { last.cloned() }
         };
-        let mut take = |change| {
-            let rows = table.take(change, &mut refused, longest, unread);
+        let mut take = |change: Change<ConfigMap>| {
+            let rows = table.take(change.map(|map| value(&map)), &mut refused, longest, unread);
             let rows: Vec<_> = rows.into_iter().map(|(_, value)| value.map(|value| value.to_string())).collect();
             (rows, table.values().count())
         };

@@ -15,7 +15,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::super::guarded::Guarded;
-use super::super::kube_watch::{applied, deleted, reset};
+use super::super::kube_watch::{applied, deleted};
 use super::super::{Change, Key, Object, Selection};
 use super::Inner;
 use super::state::{Kind, Notice, Stored};
@@ -49,6 +49,18 @@ pub(super) fn watch<K: Object>(inner: Arc<Inner>, selection: Selection) -> BoxSt
         }
     })
     .boxed()
+}
+
+/// A listing as one change.
+fn reset<K: Object>(listing: Vec<Guarded<K>>) -> Change<K> {
+    let (mut objects, mut malformed) = (Vec::with_capacity(listing.len()), Vec::new());
+    for object in listing {
+        match object.into_result() {
+            Ok(object) => objects.push(object),
+            Err(error) => malformed.push(error),
+        }
+    }
+    Change::Reset(objects, malformed)
 }
 
 impl Watch {
