@@ -36,6 +36,7 @@ pub(super) fn source(spec: &ScopePolicySpec) -> Source {
     let mut grants: Vec<_> = spec.grants.iter().enumerate().flat_map(|(index, g)| grant(index, g)).collect();
     // A problem names its own element, so that it may stand in any list that leaves it out.
     grants.extend([broken.clone(), unmatched_problem, cors_problem].into_iter().flatten().map(Err));
+    grants.shrink_to_fit();
     let mut rules: Vec<_> =
         spec.rules.iter().enumerate().map(|(index, rule)| convert_rules::rule(index, rule)).collect();
     if let Some(problem) = &broken {

@@ -192,6 +192,7 @@ impl PolicyView {
                 (None, Thing::Host(host, prefix, _)) => accepted.hosts.push((host.clone(), prefix.clone())),
             }
         }
+        accepted.hosts.shrink_to_fit();
         // The spellings of a Service's name share their element.
         problems.dedup();
         let set = self.set.clone().filter(|_| accepted == self.accepted);

@@ -33,7 +33,8 @@ pub struct PolicySet {
     /// have forbidden anything.
     pub(super) unreadable: bool,
     members: Vec<Member>,
-    hosts: HashMap<HostKey, Vec<(Option<u16>, Claimed)>>,
+    /// Names of which the same is claimed share one value: a Service is reached under five.
+    hosts: HashMap<HostKey, Arc<ByPort>>,
 }
 
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(super) struct Member {
 
 /// A name and whether names below it are meant.
 type HostKey = (bool, Arc<str>);
+/// What is claimed of one host by port; the last, without a port, stands for all others.
+type ByPort = [(Option<u16>, Claimed)];
 /// The groups of one host, by path prefix.
 type Claimed = Trie<Option<Arc<Group>>>;
 type MemberId = u32;
@@ -116,8 +119,13 @@ impl PolicySet {
         set.unreadable = known.clone().any(|unreadable| unreadable == Some(Unreadable::Everything))
             || (!set.members.is_empty() && known.all(|unreadable| unreadable.is_some()));
         let mut groups = HashMap::new();
+        let mut shared: HashMap<Vec<&Claim>, Arc<ByPort>> = HashMap::new();
         for key in claims.keys() {
             let all = covering(&claims, key);
+            if let Some(known) = shared.get(&all) {
+                set.hosts.insert(key.clone(), Arc::clone(known));
+                continue;
+            }
             // A port of its own is needed wherever some policy claims it, here or by a wildcard above.
             let ports: BTreeSet<Option<u16>> = all.iter().map(|claim| claim.port).chain([None]).collect();
             let by_port = ports.into_iter().rev().map(|port| {
@@ -125,8 +133,9 @@ impl PolicySet {
                     all.iter().filter(|claim| claim.port.is_none() || claim.port == port).copied().collect();
                 (port, set.claimed(&here, &mut groups))
             });
-            let by_port = by_port.collect();
-            set.hosts.insert(key.clone(), by_port);
+            let by_port: Arc<ByPort> = by_port.collect();
+            set.hosts.insert(key.clone(), Arc::clone(&by_port));
+            shared.insert(all, by_port);
         }
         set
     }
@@ -199,7 +208,8 @@ impl PolicySet {
 
     /// Rules that deny each other because they share a pattern and a method, with the policy each is in.
     pub fn ambiguities(&self) -> Vec<(ObjectRef, Problem)> {
-        let groups = self.hosts.values().flatten().flat_map(|(_, claimed)| claimed.slots()).flatten();
+        let groups =
+            self.hosts.values().flat_map(|by_port| by_port.iter()).flat_map(|(_, claimed)| claimed.slots()).flatten();
         // A policy has several names, and one group under each of them.
         let groups: HashMap<_, _> = groups.map(|group| (Arc::as_ptr(group), &**group)).collect();
         let mut found = BTreeSet::new();
@@ -279,7 +289,7 @@ impl Entry {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Claim {
     port: Option<u16>,
     prefix: Pattern,
