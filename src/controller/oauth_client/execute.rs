@@ -38,8 +38,9 @@ impl OAuthClients {
     /// The first step, so that whatever fails later, what was taken away is gone.
     pub(super) async fn end_epochs(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
         for (audience, epoch) in &plan.revoke {
-            let uid = observed.view.object.uid.clone();
-            self.revoke(Entry::client(uid, audience.clone(), *epoch, now, &self.timings)).await?;
+            let uid = &observed.view.object.uid;
+            self.revoke(Entry::client(uid.clone(), audience.clone(), *epoch, now, &self.timings)).await?;
+            self.written_epochs.note(uid, *epoch);
             audit(observed.view.object.client_id.as_ref().map(ClientId::as_str), audience.as_ref(), *epoch);
         }
         Ok(())

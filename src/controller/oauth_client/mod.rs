@@ -86,6 +86,7 @@ pub struct OAuthClients {
     records: Records,
     world: Mutex<World>,
     heals: Mutex<HashMap<ObjectRef, Heals>>,
+    written_epochs: epochs::Written,
 }
 
 impl OAuthClients {
@@ -109,6 +110,7 @@ impl OAuthClients {
             records,
             world,
             heals,
+            written_epochs: epochs::Written::default(),
         }
     }
 
