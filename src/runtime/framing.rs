@@ -1,7 +1,8 @@
-//! Refuses HTTP/1 requests whose end two readers could see in different places (RFC 9112 sections 2.2 and 6.3).
+//! Refuses HTTP/1 requests whose end two readers could see in different places (RFC 9112 sections 2.2 and 6.3), or that two
+//! could take to be for different hosts (section 3.2).
 //!
 //! Flows in: a connection's bytes on their way to hyper, which is lenient: it takes a bare LF for a line end, lets
-//! Transfer-Encoding win over Content-Length, and accepts one length twice. Flows out: the same bytes, or a NUL at the
+//! Transfer-Encoding win over Content-Length, and accepts one length, and the host, twice. Flows out: the same bytes, or a NUL at the
 //! start of the line that settles the offence and then the end, so that hyper answers 400, or sees half a head, and closes.
 //! Behind a chunked request the bytes are no longer followed; `serve` closes the connection after its answer.
 
@@ -45,9 +46,10 @@ struct Head {
     lengths: usize,
     length: u64,
     encodings: usize,
+    hosts: usize,
 }
 
-/// The message's end is ambiguous.
+/// The message's end, or its host, is ambiguous.
 #[derive(Debug, PartialEq, Eq)]
 struct Ambiguous;
 
@@ -136,8 +138,8 @@ impl Follow {
 
 impl Head {
     fn field(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
-        // Only two names matter; most lines end here. A carriage return inside a line is refused by hyper.
-        if !matches!(line.first(), Some(b'c' | b'C' | b't' | b'T')) {
+        // Only three names matter; most lines end here. A carriage return inside a line is refused by hyper.
+        if !matches!(line.first(), Some(b'c' | b'C' | b'h' | b'H' | b't' | b'T')) {
             return Ok(());
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Ok(()) };
@@ -148,8 +150,10 @@ impl Head {
             self.length = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or(Ambiguous)?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.encodings += 1;
+        } else if name.eq_ignore_ascii_case(b"host") {
+            self.hosts += 1;
         }
-        if self.lengths + self.encodings > 1 { Err(Ambiguous) } else { Ok(()) }
+        if self.lengths + self.encodings > 1 || self.hosts > 1 { Err(Ambiguous) } else { Ok(()) }
     }
 
     fn end(&self) -> Place {
@@ -254,6 +258,13 @@ mod tests {
             assert!(!passes(&format!("POST / HTTP/1.1\r\n{head}\r\n")), "{head:?}");
         }
         assert!(!passes("GET / HTTP/1.1\n\n"));
+    }
+
+    #[test]
+    fn a_second_host_is_spoilt_whatever_it_says() {
+        for head in ["Host: a\r\nHost: b\r\n", "Host: a\r\nAccept: */*\r\nhost: a\r\n"] {
+            assert!(!passes(&format!("GET / HTTP/1.1\r\n{head}\r\n")), "{head:?}");
+        }
     }
 
     #[test]
