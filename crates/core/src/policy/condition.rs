@@ -24,9 +24,9 @@ pub(super) const MAX_ENTRIES: usize = 64;
 /// The longest string an expression is given.
 pub(super) const MAX_STRING: usize = 4 * 1024;
 
-/// Brackets and `?` a source may open before it is parsed: they are what makes a parser recurse. So many take up to 415 KiB
-/// of stack in a release build, where a thread has 2 MiB; without optimisation they take more than that.
-const MAX_NESTING: usize = 48;
+/// Brackets and `?` a source may open before it is parsed: they are what makes a parser recurse. A thread has 2 MiB of stack,
+/// which 32 fill in a build without optimisation; 48 take 415 KiB in a release build.
+const MAX_NESTING: usize = 24;
 
 /// Functions whose cost is linear in their operands, and the operators.
 const FUNCTIONS: [&str; 27] = [
@@ -66,7 +66,7 @@ pub enum ConditionError {
     #[error("a condition may have at most 1024 bytes")]
     TooLong,
     /// More than [`MAX_NODES`] nodes, or too many brackets.
-    #[error("a condition may have at most 64 parts: split it over several allow entries or rules")]
+    #[error("a condition may have at most 64 parts and 24 brackets: split it over several allow entries or rules")]
     TooComplex,
     /// The parser refused it.
     #[error("not a CEL expression: {0}")]
