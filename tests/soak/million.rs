@@ -78,18 +78,16 @@ impl Poller {
 
     async fn run(mut self, load: Arc<Load>) -> [u64; 2] {
         let mut minted = load.minted.subscribe();
-        loop {
-            match minted.recv().await {
-                Ok(token) => {
+        while !load.has_ended() {
+            // Looked up now and then, since no token comes any more once the load has ended.
+            match tokio::time::timeout(Duration::from_secs(1), minted.recv()).await {
+                Ok(Ok(token)) => {
                     if let Err(why) = self.check(&token).await {
                         load.seen.fail(&format!("the poller of the JWKS: {why}"));
                     }
                 }
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => break,
-            }
-            if load.has_ended() {
-                break;
+                Ok(Err(RecvError::Closed)) => break,
+                Ok(Err(RecvError::Lagged(_))) | Err(_) => {}
             }
         }
         [&self.fetched, &self.checked].map(|count| count.load(Ordering::Relaxed))
