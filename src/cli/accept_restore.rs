@@ -23,8 +23,9 @@ const ROLLBACK: &str = "RollbackDetected";
 
 /// Accept a restored backup: ends the condition `RollbackDetected`
 ///
-/// After a restore from an old backup running replicas keep what they know better: keys, revoked keys and epochs never shrink.
-/// SigningKeys show `RollbackDetected` until a person has looked and accepts it with this command. Nothing is undone by it:
+/// After a restore from an old backup running replicas keep what they know better: keys,
+/// revoked keys and epochs never shrink. SigningKeys show `RollbackDetected` until a person has
+/// looked and accepts it with this command. Nothing is undone by it:
 ///
 ///   countersign accept-restore --system-namespace countersign-system
 #[derive(Args, Debug)]

@@ -21,8 +21,9 @@ use crate::snapshot::Role;
 
 /// Run everything on this machine, without a cluster, over a folder of manifests
 ///
-/// The folder holds the same YAML as a cluster would, Namespaces too. Clients' Secrets appear as files below
-/// DATA/secrets/NAMESPACE/NAME. Edits are taken over as they are saved. Ports are opened on loopback only:
+/// The folder holds the same YAML as a cluster would, Namespaces too. Clients' Secrets appear
+/// as files below DATA/secrets/NAMESPACE/NAME. Edits are taken over as they are saved. Ports
+/// are opened on loopback only:
 ///
 ///   countersign standalone --manifests examples/quickstart --data ./data
 #[derive(Args, Debug)]

@@ -17,9 +17,10 @@ use crate::runtime::clock::Clock;
 
 /// Get an access token with a client's Secret
 ///
-/// The Secret is read from a folder (a mounted Secret, or the data folder of `countersign standalone`) or from the cluster.
-/// Over https only the authorities of its ca.crt, or of --ca-file, are trusted, never the system's.
-/// Only the token goes to standard output, so that it can be used in a command substitution:
+/// The Secret is read from a folder (a mounted Secret, or the data folder of `countersign
+/// standalone`) or from the cluster. Over https only the authorities of its ca.crt, or of
+/// --ca-file, are trusted, never the system's. Only the token goes to standard output, so that
+/// it can be used in a command substitution:
 ///
 ///   curl -H "Authorization: Bearer $(countersign token --secret shop/checkout-oauth)" https://…
 #[derive(Args, Debug)]

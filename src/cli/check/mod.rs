@@ -24,12 +24,13 @@ use crate::runtime::clock::Clock;
 
 /// Check manifests without a cluster
 ///
-/// Says what the API server and Countersign would say to them: fields and words that do not exist, claims the namespace may
-/// not make, conflicts, scopes nobody defines, rules no request reaches. Each problem comes with its file, line and field,
-/// and what to do next. Objects of other kinds are passed over.
+/// Says what the API server and Countersign would say to them: fields and words that do not
+/// exist, claims the namespace may not make, conflicts, scopes nobody defines, rules no request
+/// reaches. Each problem comes with its file, line and field, and what to do next. Objects of
+/// other kinds are passed over.
 ///
-/// The exit code is 0 where nothing is wrong, 1 where something is, 2 where this command was used wrongly. Notes (what is
-/// in force and unlikely to be meant) do not count as wrong.
+/// The exit code is 0 where nothing is wrong, 1 where something is, 2 where this command was
+/// used wrongly. Notes (what is in force and unlikely to be meant) do not count as wrong.
 ///
 ///   countersign check deploy/policies
 ///   kustomize build . | countersign check -
