@@ -56,15 +56,16 @@ fuzz: ## attack every parser at random, MINUTES=10 each; F=<target> for one of t
 	@tests/setup.sh fuzz
 	@tests/fuzz.sh $(MINUTES) $(F)
 
-# Longer than all stories take; what hangs is ended with it.
+# Longer than all stories take; what hangs is ended with it. The parsers come after them, MINUTES each.
 SOAK_BOUND ?= 3h
 SOAK := $(TOOLS)/cargo-nextest nextest run --profile soak --test soak --features test-clock --locked
 .PHONY: soak
-soak: tools ## faults for hours: crashes, partitions, restores; writes docs/soak.md; T=<filter> for some of them
+soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz`; writes docs/soak.md; T=<filter> for some
 	$(SOAK) --no-run
 	@$(if $(T),,rm -rf .cache/soak)
 	@rc=0; timeout --signal=INT --kill-after=60s $(SOAK_BOUND) $(SOAK) --no-fail-fast $(T) || rc=$$?; \
-	$(SOAK) --run-ignored only write_the_document; exit $$rc
+	$(SOAK) --run-ignored only write_the_document || rc=$$?; \
+	$(if $(T),,tests/setup.sh fuzz && tests/fuzz.sh $(MINUTES) || rc=$$?;) exit $$rc
 
 .PHONY: fmt
 fmt: ## format the source
