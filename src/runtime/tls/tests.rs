@@ -13,8 +13,18 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::runtime::serve::{Limits, Port};
 
-const ONE: (&str, &str) = (include_str!("one.crt.pem"), include_str!("one.key.pem"));
-const TWO: (&str, &str) = (include_str!("two.crt.pem"), include_str!("two.key.pem"));
+/// A certificate and its key, of `tests/certificates`.
+macro_rules! pair {
+    ($name:literal) => {
+        (
+            include_str!(concat!("../../../tests/certificates/", $name, ".crt.pem")),
+            include_str!(concat!("../../../tests/certificates/", $name, ".key.pem")),
+        )
+    };
+}
+
+const ONE: (&str, &str) = pair!("one");
+const TWO: (&str, &str) = pair!("two");
 
 struct Served {
     _folder: tempfile::TempDir,
