@@ -4,6 +4,7 @@
 
 use crate::support::await_condition;
 use crate::support::installation::{Installation, Role};
+use crate::support::orders::{ORDERS, allowance, client, object};
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,100 +18,43 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// How soon a Secret somebody deleted or edited is put back.
 const HEALED: Duration = Duration::from_secs(5);
 
-const POLICY: &str = r#"
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  scopes: [{name: "orders:read"}, {name: "orders:admin"}]
-  grants: [{scopes: ["orders:read"], to: [{namespaces: Same}]}]
-"#;
+/// One of each way a client can stand, and a policy of which one route is not allowed.
+fn everybody() -> String {
+    let method =
+        |secret: &str| format!("  authentication: {{methods: [{{type: ClientSecret, secret: {{{secret}}}}}]}}\n");
+    let greedy = r#"  access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read", "orders:admin"]}]"#;
+    [
+        ORDERS.to_owned(),
+        allowance("  hosts: [$NS.example.com]\n  clientIds: [$NS-legacy]\n"),
+        object("ScopePolicy", "half-right", HALF_RIGHT),
+        client("checkout", &method("rotation: {period: 720h, overlap: 24h}")),
+        client("legacy", "  clientId: $NS-legacy\n"),
+        object("OAuthClient", "greedy", &format!("{greedy}\n")),
+        object("OAuthClient", "not-allowed", "  clientId: somebody-elses\n"),
+        client("suspended", "  state: Suspended\n"),
+        object("OAuthClient", "waiting", &method("mode: Reference")),
+        foreign_secret("referring"),
+        object("OAuthClient", "referring", &method("mode: Reference")),
+        foreign_secret("adopting"),
+        object("OAuthClient", "adopting", &method("mode: Adopt")),
+    ]
+    .concat()
+}
 
-/// One of each way a client can stand.
-const CLIENTS: &str = r#"
----
-apiVersion: countersign.dev/v1alpha1
-kind: NamespaceAllowance
-metadata: {name: $NS}
-spec:
-  issuer: $ISSUER
-  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}
-  hosts: [$NS.example.com]
-  clientIds: [$NS-legacy]
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: half-right, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://front.$NS.svc
+const HALF_RIGHT: &str = r#"  audience: https://front.$NS.svc
   routes: [{hosts: [$NS.example.com]}, {hosts: [not-allowed.example.com]}]
   scopes: [{name: "front:read"}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: legacy, namespace: $NS}
-spec: {issuer: $ISSUER, clientId: $NS-legacy, access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: greedy, namespace: $NS}
-spec: {issuer: $ISSUER, access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read", "orders:admin"]}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: not-allowed, namespace: $NS}
-spec: {issuer: $ISSUER, clientId: somebody-elses}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: suspended, namespace: $NS}
-spec: {issuer: $ISSUER, state: Suspended, access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: waiting, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  authentication: {methods: [{type: ClientSecret, secret: {mode: Reference}}]}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: referring-oauth, namespace: $NS, annotations: {countersign.dev/client: referring}}
-stringData: {client_secret: "Tr0ub4dor-and-3-correct-horses-battery-staple"}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: referring, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  authentication: {methods: [{type: ClientSecret, secret: {mode: Reference}}]}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: adopting-oauth, namespace: $NS, annotations: {countersign.dev/client: adopting}}
-stringData: {client_secret: "Tr0ub4dor-and-3-correct-horses-battery-staple", password: kept}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: adopting, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  authentication: {methods: [{type: ClientSecret, secret: {mode: Adopt}}]}
 "#;
 
-fn client(name: &str, more: &str) -> String {
+/// A Secret with a value of somebody else's, for a client that may take it.
+fn foreign_secret(client: &str) -> String {
     format!(
         "---
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {{name: {name}, namespace: $NS}}
-spec:
-  issuer: $ISSUER
-  access: [{{audience: 'https://orders.$NS.svc', scopes: ['orders:read']}}]
-{more}"
+apiVersion: v1
+kind: Secret
+metadata: {{name: {client}-oauth, namespace: $NS, annotations: {{countersign.dev/client: {client}}}}}
+stringData: {{client_secret: Tr0ub4dor-and-3-correct-horses-battery-staple, password: kept}}
+"
     )
 }
 
@@ -120,9 +64,7 @@ async fn converged_nothing_but_leases_is_written_nor_by_a_restarted_controller()
     let installation = Installation::new(&testbed, &[]);
     let tenant = Tenant::new(&testbed, &installation).await;
     let [mut controller, issuer, _verifier] = installation.start_all().await;
-    let rotation =
-        "  authentication: {methods: [{type: ClientSecret, secret: {rotation: {period: 720h, overlap: 24h}}}]}\n";
-    tenant.apply(&[POLICY, CLIENTS, &client("checkout", rotation)].concat());
+    tenant.apply(&everybody());
     tenant.wait_ready(&["checkout", "legacy", "greedy", "referring", "adopting"]);
     for client in ["checkout", "legacy", "greedy"] {
         tenant.until_token(issuer.issuer, client).await;
@@ -133,14 +75,9 @@ async fn converged_nothing_but_leases_is_written_nor_by_a_restarted_controller()
     assert_eq!(tenant.versions().await, versions, "written at rest");
 
     controller.process.terminate().await;
-    let lease = || {
-        let system = installation.system_namespace();
-        let holders = "jsonpath={range .items[*]}{.spec.holderIdentity} {end}";
-        installation.kubectl.must(&["get", "leases", "-n", &system, "-o", holders])
-    };
     let controller = installation.start(Role::Controller).await;
-    let name = format!("controller-{}", controller.admin.port());
-    await_condition("the new controller to lead", SOON, async || lease(), |holders| holders.contains(&name)).await;
+    let leads = async || installation.leads(&controller);
+    await_condition("the new controller to lead", SOON, leads, |leads| *leads).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(tenant.versions().await, versions, "written by a restart");
 }
@@ -164,8 +101,7 @@ async fn converged_secrets_come_back_within_seconds_and_an_event_says_who_touche
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, _verifier] = installation.start_all().await;
     let names = INJURIES.map(|(name, ..)| name);
-    tenant.apply(&[POLICY.to_owned(), names.map(|name| client(name, "")).concat()].concat());
-    tenant.wait_ready(&names);
+    tenant.open(&names);
 
     for (name, patch, by) in INJURIES {
         let secret = format!("secret/{name}-oauth");
@@ -199,8 +135,7 @@ async fn converged_fight_over_a_secret_is_told_and_slows_down_and_ends_well() {
     let installation = Installation::new(&testbed, &[]);
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, _verifier] = installation.start_all().await;
-    tenant.apply(&[POLICY.to_owned(), client("checkout", "")].concat());
-    tenant.wait_ready(&["checkout"]);
+    tenant.open(&["checkout"]);
 
     let secrets: Api<Secret> = Api::namespaced(tenant.api_client(), &tenant.namespace);
     let fight = tokio::spawn(async move {
@@ -242,8 +177,9 @@ async fn converged_deleted_clients_leave_what_their_policy_says_and_nothing_hold
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, _verifier] = installation.start_all().await;
     let retaining = client("retaining", "  deletionPolicy: Retain\n");
-    tenant.apply(&[POLICY.to_owned(), client("leaving", ""), retaining.clone()].concat());
-    tenant.wait_ready(&["leaving", "retaining"]);
+    tenant.open(&["leaving"]);
+    tenant.apply(&retaining);
+    tenant.wait_ready(&["retaining"]);
     let kept = tenant.field("secret/retaining-oauth", ".data.client_secret");
 
     let held = "{range .items[*]}{.metadata.finalizers}{.metadata.ownerReferences}{end}";
@@ -268,10 +204,9 @@ async fn converged_namespace_that_is_deleted_goes_whole() {
     let installation = Installation::new(&testbed, &[]);
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, _issuer, _verifier] = installation.start_all().await;
-    tenant.apply(
-        &[POLICY.to_owned(), client("checkout", ""), client("retaining", "  deletionPolicy: Retain\n")].concat(),
-    );
-    tenant.wait_ready(&["checkout", "retaining"]);
+    tenant.open(&["checkout"]);
+    tenant.apply(&client("retaining", "  deletionPolicy: Retain\n"));
+    tenant.wait_ready(&["retaining"]);
 
     tenant.kubectl().must(&["delete", "namespace", &tenant.namespace, "--wait=false"]);
     // Secrets before clients: the controller may not make new ones in a namespace that ends, and must not try for ever.

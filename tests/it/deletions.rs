@@ -4,77 +4,25 @@
 //! what denied, after the client-secret keyring, a SigningKey or the readability of a ScopePolicy is lost.
 
 use crate::support::await_condition;
-use crate::support::http::{Request, Response};
-use crate::support::installation::{Installation, Role};
+use crate::support::http::Request;
+use crate::support::installation::{Installation, QUICK, Role};
+use crate::support::orders::{client, signing_key};
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
 use serde_json::json;
 use std::net::SocketAddr;
 
 /// Tokens live ten seconds; a key that signs no more verifies for nineteen.
-const FLAGS: [&str; 10] = [
+const LIVES: [&str; 4] = [
     "--max-access-token-lifetime=10s",
     "--default-access-token-lifetime=10s",
-    "--jwks-max-age=200ms",
-    "--propagation=200ms",
-    "--clock-skew=200ms",
-    "--leeway=200ms",
     "--offline-grace=8s",
-    "--heartbeat-period=1s",
-    "--heartbeat-expiry=5s",
     "--shutdown-delay=1s",
 ];
 
-const TENANT: &str = r#"
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  targetRefs: [{group: "", kind: Service, name: orders}]
-  scopes: [{name: "orders:read"}]
-  grants: [{scopes: ["orders:read"], to: [{namespaces: Same}]}]
-  rules:
-  - {name: health, matches: [{methods: [GET], path: {type: Exact, value: /healthz}}], protection: Public}
-  - {name: orders, matches: [{path: {type: Prefix, value: /orders}}], protection: Scoped, allow: [{scopes: ["orders:read"]}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: checkout, namespace: $NS}
-spec: {issuer: $ISSUER, access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]}
-"#;
-
 /// A SigningKey beside `default`, and a client whose tokens it signs.
-const OTHER: &str = r#"
----
-apiVersion: countersign.dev/v1alpha1
-kind: SigningKey
-metadata: {name: other, namespace: $SYSTEM}
-spec: {issuer: $ISSUER}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: other, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]
-  tokens: {signingKey: other}
-"#;
-
-/// Asks the verifier's way of asking by the policy's name about a path.
-async fn ask(tenant: &Tenant<'_>, verifier: SocketAddr, path: &str, token: Option<&str>) -> Response {
-    let target = format!("/ext-authz/policy/{}/orders{path}", tenant.namespace);
-    let request = Request::get(&target).header("host", &format!("orders.{}.svc", tenant.namespace));
-    let request = match token {
-        Some(token) => request.bearer(token),
-        None => request,
-    };
-    request.send(verifier).await.expect("an answer of the verifier")
-}
-
-fn access_token(answer: &Response) -> String {
-    answer.json()["access_token"].as_str().expect("a token").to_owned()
+fn other() -> String {
+    [signing_key("other", ""), client("other", "  tokens: {signingKey: other}\n")].concat()
 }
 
 #[tokio::test]
@@ -83,8 +31,7 @@ async fn a_deleted_client_secret_keyring_ends_no_value() {
     let installation = Installation::new(&testbed, &[]);
     let [mut controller, issuer, _verifier] = installation.start_all().await;
     let tenant = Tenant::new(&testbed, &installation).await;
-    tenant.apply(TENANT);
-    tenant.wait_ready(&["checkout"]);
+    tenant.open(&["checkout"]);
     tenant.until_token(issuer.issuer, "checkout").await;
     let value = tenant.field("secret/checkout-oauth", ".data.client_secret");
     let system = installation.system_namespace();
@@ -116,15 +63,16 @@ async fn a_deleted_client_secret_keyring_ends_no_value() {
 #[tokio::test]
 async fn a_deleted_signing_key_is_followed_to_its_end_for_minutes() {
     let testbed = Testbed::shared();
-    let installation = Installation::new(&testbed, &FLAGS);
+    let installation = Installation::new(&testbed, &[&QUICK[..], &LIVES].concat());
     let [_controller, issuer, verifier] = installation.start_all().await;
     let tenant = Tenant::new(&testbed, &installation).await;
     let system = installation.system_namespace();
-    tenant.apply(&[TENANT, &OTHER.replace("$SYSTEM", &system)].concat());
-    tenant.wait_ready(&["checkout", "other"]);
+    tenant.open(&["checkout"]);
+    tenant.apply(&other());
+    tenant.wait_ready(&["other"]);
     tenant.until_token(issuer.issuer, "other").await;
-    let token = access_token(&tenant.token(issuer.issuer, "other").await);
-    let look = async || ask(&tenant, verifier.http, "/orders/7", Some(&token)).await.status;
+    let token = tenant.token(issuer.issuer, "other").await.access_token();
+    let look = async || tenant.ask(verifier.http, "/orders/7", Some(&token)).await.status;
     await_condition("the verifier to take the token", SOON, look, |status| *status == 200).await;
 
     let kubectl = tenant.kubectl();
@@ -133,17 +81,17 @@ async fn a_deleted_signing_key_is_followed_to_its_end_for_minutes() {
     let halves = || kubectl.must(&[&["get", "secrets", "-n", keys.as_str()][..], &ring[..]].concat());
     let map = || kubectl.must(&[&["get", "configmaps", "-n", system.as_str()][..], &ring[..]].concat());
     assert!(!halves().is_empty() && !map().is_empty());
-    let last = access_token(&tenant.token(issuer.issuer, "other").await);
+    let last = tenant.token(issuer.issuer, "other").await.access_token();
     kubectl.must(&["delete", "sgk", "other", "-n", &system]);
     let asked = async || tenant.token(issuer.issuer, "other").await.status;
     await_condition("nothing to be signed", SOON, asked, |status| *status != 200).await;
-    assert_eq!(ask(&tenant, verifier.http, "/orders/7", Some(&last)).await.status, 200, "it lives to its end");
+    assert_eq!(tenant.ask(verifier.http, "/orders/7", Some(&last)).await.status, 200, "it lives to its end");
     await_condition("the private halves to go", SOON, async || halves(), String::is_empty).await;
     await_condition("the keyring to go", 2 * SOON, async || map(), String::is_empty).await;
     assert_eq!(tenant.token(issuer.issuer, "checkout").await.status, 200, "the other ring goes on");
 
     // The name may be used again, and nobody is alarmed.
-    tenant.apply(&OTHER.replace("$SYSTEM", &system));
+    tenant.apply(&other());
     tenant.until_token(issuer.issuer, "other").await;
     let conditions = ["get", "sgk", "other", "-n", &system, "-o", "jsonpath={.status.conditions[*].type}"];
     let conditions = kubectl.must(&conditions);
@@ -157,11 +105,10 @@ async fn a_policy_that_cannot_be_read_answers_503_under_its_own_name() {
     let installation = Installation::new(&testbed, &[]);
     let [_controller, issuer, mut verifier] = installation.start_all().await;
     let tenant = Tenant::new(&testbed, &installation).await;
-    tenant.apply(TENANT);
-    tenant.wait_ready(&["checkout"]);
+    tenant.open(&["checkout"]);
     tenant.until_token(issuer.issuer, "checkout").await;
     let statuses = async |verifier: SocketAddr| {
-        [ask(&tenant, verifier, "/healthz", None).await.status, ask(&tenant, verifier, "/orders/7", None).await.status]
+        [tenant.ask(verifier, "/healthz", None).await.status, tenant.ask(verifier, "/orders/7", None).await.status]
     };
     let before = async || statuses(verifier.http).await;
     await_condition("the policy to be in force", SOON, before, |statuses| *statuses == [200, 401]).await;

@@ -8,6 +8,7 @@
 use crate::support::await_condition;
 use crate::support::http::{Request as Plain, Response};
 use crate::support::installation::{Installation, Replica, Role};
+use crate::support::orders::{ORDERS, question};
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
 use bytes::Bytes;
@@ -24,18 +25,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const LANES: usize = 6;
-const MANIFEST: &str = "apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  targetRefs: [{group: '', kind: Service, name: orders}]
-  rules:
-  - name: health
-    matches: [{methods: [GET], path: {type: Exact, value: /health}}]
-    protection: Public
-";
 
 /// Two replicas behind one name: new connections go to those that are ready, as with a Kubernetes Service.
 struct Service {
@@ -132,12 +121,11 @@ async fn kept_connections_lose_no_request_when_one_of_two_replicas_goes() {
     let testbed = Testbed::shared();
     let installation = Installation::new(&testbed, &["--shutdown-delay=1s"]);
     let tenant = Tenant::new(&testbed, &installation).await;
-    tenant.apply(MANIFEST);
+    tenant.apply(ORDERS);
     let mut controller = installation.start(Role::Controller).await;
     let mut issuers = [installation.start(Role::Issuer).await, installation.start(Role::Issuer).await];
     let mut verifiers = [installation.start(Role::Verifier).await, installation.start(Role::Verifier).await];
-    let host = format!("orders.{}.svc", tenant.namespace);
-    let verdict = format!("/ext-authz/policy/{}/orders/health", tenant.namespace);
+    let (host, verdict) = question(&tenant.namespace, "/healthz");
     for verifier in &verifiers {
         let look = async || Plain::get(&verdict).header("host", &host).send(verifier.http).await;
         let passes = |answer: &std::io::Result<Response>| answer.as_ref().is_ok_and(|answer| answer.status == 200);

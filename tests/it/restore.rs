@@ -7,68 +7,47 @@ use crate::support::await_condition;
 use crate::support::http::Request;
 use crate::support::installation::{Installation, Role};
 use crate::support::kubectl::Kubectl;
+use crate::support::orders::{ORDERS, allowance, client, object};
 use crate::support::scratch::Scratch;
 use crate::support::tenant::{SOON, Tenant, token};
 use crate::support::testbed::Testbed;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-const TENANT: &str = r#"
-apiVersion: countersign.dev/v1alpha1
-kind: NamespaceAllowance
-metadata: {name: $NS}
-spec:
-  issuer: $ISSUER
-  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}
-  hosts: [$NS.example.com, "*.$NS.example.com"]
+/// A tenant with something of every kind, and a client of every kind of standing.
+fn everything() -> String {
+    let rotation =
+        "  authentication: {methods: [{type: ClientSecret, secret: {rotation: {period: 720h, overlap: 24h}}}]}\n";
+    let legacy = r#"  clientId: $NS-legacy
+  access: [{audience: "https://$NS.example.com", scopes: ["front:read"]}]
+"#;
+    [
+        allowance(ALLOWED),
+        ORDERS.to_owned(),
+        object("ScopePolicy", "front", FRONT),
+        object("OAuthClient", "legacy", legacy),
+        client("plain", ""),
+        client("rotating", rotation),
+        client("keeping", "  deletionPolicy: Retain\n"),
+    ]
+    .concat()
+}
+
+const ALLOWED: &str = r#"  hosts: [$NS.example.com, "*.$NS.example.com"]
   audiences: [https://$NS.example.com]
   clientIds: [$NS-legacy]
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  routes: [{hosts: [$NS.example.com]}]
-  scopes: [{name: "orders:read"}]
-  grants: [{scopes: ["orders:read"], to: [{namespaces: Same}]}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: front, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://$NS.example.com
-  routes: [{hosts: ["*.$NS.example.com"]}]
-  scopes: [{name: "front:read"}]
-  grants: [{scopes: ["front:read"], to: [{namespaces: Same}]}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: plain, namespace: $NS}
-spec: {issuer: $ISSUER, access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: legacy, namespace: $NS}
-spec: {issuer: $ISSUER, clientId: $NS-legacy, access: [{audience: "https://$NS.example.com", scopes: ["front:read"]}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: rotating, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]
-  authentication: {methods: [{type: ClientSecret, secret: {rotation: {period: 720h, overlap: 24h}}}]}
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: keeping, namespace: $NS}
-spec: {issuer: $ISSUER, deletionPolicy: Retain, access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]}
 "#;
 
+const FRONT: &str = r#"  audience: https://$NS.example.com
+  routes: [{hosts: [$NS.example.com]}, {hosts: ["*.$NS.example.com"]}]
+  scopes: [{name: "front:read"}]
+  grants: [{scopes: ["front:read"], to: [{namespaces: Same}]}]
+"#;
+
+/// Ages of objects and times of secret values count seconds.
+const SECOND: Duration = Duration::from_millis(1100);
 const CLIENTS: [&str; 4] = ["plain", "legacy", "rotating", "keeping"];
 
 /// A tenant's export, and what must be the same after the restore.
@@ -177,65 +156,65 @@ async fn lose(tenant: &Tenant<'_>) {
     tenant.run(&["delete", "secrets", "--all", "--timeout=5s"]);
 }
 
-/// A running installation and a tenant whose clients are ready.
-async fn begin<'a>(testbed: &Testbed, installation: &'a Installation) -> (Tenant<'a>, SocketAddr, Saved) {
+/// A tenant of a running installation whose clients are ready.
+async fn begin<'a>(testbed: &Testbed, installation: &'a Installation) -> (Tenant<'a>, Saved) {
     let tenant = Tenant::new(testbed, installation).await;
-    tenant.apply(TENANT);
+    tenant.apply(&everything());
     tenant.wait_ready(&CLIENTS);
-    let issuer = installation.issuer;
     for client in CLIENTS {
-        tenant.until_token(issuer, client).await;
+        tenant.until_token(installation.issuer, client).await;
     }
     let saved = Saved::of(&tenant);
-    // Times of secret values count seconds: what is made after this is not made in the same one.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    (tenant, issuer, saved)
+    // What is made after this is not made in the same one.
+    tokio::time::sleep(SECOND).await;
+    (tenant, saved)
+}
+
+/// A tenant's objects are lost and restored under the eyes of a running installation.
+async fn restored(restore: impl AsyncFnOnce(&Tenant<'_>, &Saved)) {
+    let testbed = Testbed::shared();
+    let installation = Installation::new(&testbed, &[]);
+    let _roles = installation.start_all().await;
+    let (tenant, saved) = begin(&testbed, &installation).await;
+    lose(&tenant).await;
+    restore(&tenant, &saved).await;
+    saved.holds_again(&tenant, installation.issuer).await;
 }
 
 #[tokio::test]
 async fn restore_of_secrets_before_clients_keeps_every_value() {
-    let testbed = Testbed::shared();
-    let installation = Installation::new(&testbed, &[]);
-    let _roles = installation.start_all().await;
-    let (tenant, issuer, saved) = begin(&testbed, &installation).await;
-    lose(&tenant).await;
-    apply(tenant.kubectl(), &saved.secrets);
-    apply(tenant.kubectl(), &saved.objects);
-    saved.holds_again(&tenant, issuer).await;
-    saved.values_hold(&tenant, issuer).await;
+    restored(async |tenant, saved| {
+        apply(tenant.kubectl(), &saved.secrets);
+        apply(tenant.kubectl(), &saved.objects);
+        saved.holds_again(tenant, tenant.installation.issuer).await;
+        saved.values_hold(tenant, tenant.installation.issuer).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn restore_of_clients_alone_ends_with_values_that_get_tokens() {
-    let testbed = Testbed::shared();
-    let installation = Installation::new(&testbed, &[]);
-    let _roles = installation.start_all().await;
-    let (tenant, issuer, saved) = begin(&testbed, &installation).await;
-    lose(&tenant).await;
-    apply(tenant.kubectl(), &saved.objects);
-    saved.holds_again(&tenant, issuer).await;
+    restored(async |tenant, saved| apply(tenant.kubectl(), &saved.objects)).await;
 }
 
 #[tokio::test]
 async fn restore_of_secrets_over_the_top_of_clients_ends_with_values_that_get_tokens() {
-    let testbed = Testbed::shared();
-    let installation = Installation::new(&testbed, &[]);
-    let _roles = installation.start_all().await;
-    let (tenant, issuer, saved) = begin(&testbed, &installation).await;
-    lose(&tenant).await;
-    apply(tenant.kubectl(), &saved.objects);
-    // At once, while the controller makes new ones.
-    apply(tenant.kubectl(), &saved.secrets);
-    saved.holds_again(&tenant, issuer).await;
+    restored(async |tenant, saved| {
+        apply(tenant.kubectl(), &saved.objects);
+        // At once, while the controller makes new ones.
+        apply(tenant.kubectl(), &saved.secrets);
+        saved.holds_again(tenant, tenant.installation.issuer).await;
 
-    lose(&tenant).await;
-    apply(tenant.kubectl(), &saved.objects);
-    saved.holds_again(&tenant, issuer).await;
-    // Last, when all had come to rest.
-    apply(tenant.kubectl(), &saved.secrets);
-    let versions = tenant.at_rest().await;
-    saved.holds_again(&tenant, issuer).await;
-    assert_eq!(tenant.versions().await, versions, "rest was rest");
+        lose(tenant).await;
+        apply(tenant.kubectl(), &saved.objects);
+        saved.holds_again(tenant, tenant.installation.issuer).await;
+        // Last, when all had come to rest.
+        apply(tenant.kubectl(), &saved.secrets);
+        let versions = tenant.at_rest().await;
+        saved.holds_again(tenant, tenant.installation.issuer).await;
+        assert_eq!(tenant.versions().await, versions, "rest was rest");
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -244,7 +223,7 @@ async fn restore_after_the_loss_of_the_installation_itself() {
         let testbed = Testbed::shared();
         let installation = Installation::new(&testbed, &[]);
         let roles = installation.start_all().await;
-        let (tenant, _, saved) = begin(&testbed, &installation).await;
+        let (tenant, saved) = begin(&testbed, &installation).await;
         let system = installation.system_namespace();
         let namespaces = [system.clone(), format!("{system}-keys"), format!("{system}-replicas")];
         let save = |what: &str, namespace: &str| manifest(&export(tenant.kubectl(), &[what, "-n", namespace]));
@@ -281,31 +260,16 @@ async fn restore_after_the_loss_of_the_installation_itself() {
 }
 
 /// Claims a host of its own and one that a rival claims as well. Its one open path tells whose policy answers.
-const CLAIMS: &str = r#"
-apiVersion: countersign.dev/v1alpha1
-kind: NamespaceAllowance
-metadata: {name: $NS}
-spec:
-  issuer: $ISSUER
-  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $NS}}
-  hosts: [$NS.example.com, $ISSUER-shared.example.com]
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: open, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://open.$NS.svc
+fn claims() -> String {
+    let policy = r#"  audience: https://open.$NS.svc
   routes: [{hosts: [$NS.example.com]}, {hosts: [$ISSUER-shared.example.com]}]
   scopes: [{name: "open:read"}]
   rules:
-  - name: open
-    matches: [{methods: [GET], path: {type: Exact, value: "/of-$NS"}}]
-    protection: Public
+  - {name: open, matches: [{methods: [GET], path: {type: Exact, value: "/of-$NS"}}], protection: Public}
 "#;
-
-/// Ages of objects count seconds.
-const SECOND: std::time::Duration = std::time::Duration::from_millis(1100);
+    let allowed = "  hosts: [$NS.example.com, $ISSUER-shared.example.com]\n";
+    [allowance(allowed), object("ScopePolicy", "open", policy)].concat()
+}
 
 /// Whether the tenant's policy answers for the host.
 async fn owns(tenant: &Tenant<'_>, host: &str, verifier: SocketAddr) -> bool {
@@ -334,9 +298,9 @@ async fn restore_gives_no_uncontested_host_to_another() {
         await_condition(what, SOON, async || owners().await, |owners| *owners == expected).await;
     };
 
-    first.apply(CLAIMS);
+    first.apply(&claims());
     tokio::time::sleep(SECOND).await;
-    second.apply(CLAIMS);
+    second.apply(&claims());
     until("the oldest to have the shared one", [[true, false], [false, true], [true, false]]).await;
     let saved = [second, first].map(|tenant| {
         let name = tenant.namespace.as_str();

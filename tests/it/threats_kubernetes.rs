@@ -1,8 +1,8 @@
 //! Attacks by way of the Kubernetes API, at a real API server with the permissions of `deploy/`. The ids are those of docs/security.md.
 
 use crate::support::await_condition;
-use crate::support::http::Request;
-use crate::support::installation::{Installation, Replica, Role};
+use crate::support::installation::{Installation, Role};
+use crate::support::orders::{ORDERS, client};
 use crate::support::standalone::assert_error;
 use crate::support::tenant::{SOON, Tenant, token};
 use crate::support::testbed::Testbed;
@@ -12,33 +12,6 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const POLICY: &str = r#"
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  targetRefs: [{group: "", kind: Service, name: orders}]
-  scopes: [{name: "orders:read"}]
-  grants: [{scopes: ["orders:read"], to: [{namespaces: Same}]}]
-  rules:
-  - {name: read, matches: [{path: {type: Prefix, value: /orders}}], protection: Scoped, allow: [{scopes: ["orders:read"]}]}
-"#;
-
-fn client(name: &str, more: &str) -> String {
-    format!(
-        "---
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {{name: {name}, namespace: $NS}}
-spec:
-  issuer: $ISSUER
-  access: [{{audience: 'https://orders.$NS.svc', scopes: ['orders:read']}}]
-{more}"
-    )
-}
-
 /// A Secret's name in the spec of a client.
 fn named(secret: &str) -> String {
     format!("  authentication: {{methods: [{{type: ClientSecret, secret: {{name: {secret}}}}}]}}\n")
@@ -46,14 +19,6 @@ fn named(secret: &str) -> String {
 
 fn secrets(tenant: &Tenant<'_>) -> Api<Secret> {
     Api::namespaced(tenant.api_client(), &tenant.namespace)
-}
-
-/// What the verifier says to a token, asked as Envoy asks over HTTP.
-async fn verdict(verifier: &Replica, tenant: &Tenant<'_>, token: &str) -> u16 {
-    let namespace = &tenant.namespace;
-    let request = Request::get(&format!("/ext-authz/policy/{namespace}/orders/orders/7"));
-    let request = request.header("host", &format!("orders.{namespace}.svc")).bearer(token);
-    request.send(verifier.http).await.expect("the verifier answers").status
 }
 
 #[tokio::test]
@@ -108,7 +73,7 @@ async fn k8s_03_what_is_large_but_allowed_is_dealt_with() {
         "metadata: {name: annotated, ",
         &format!("metadata: {{name: annotated, annotations: {{example.com/large: {large}}}, "),
     );
-    tenant.apply(&[POLICY, rules.trim_start_matches('\n'), &object].concat());
+    tenant.apply(&[ORDERS, &rules, &object].concat());
     tenant.wait_ready(&["annotated"]);
     tenant.until_token(issuer.issuer, "annotated").await;
     let problems = || tenant.field("scp/orders", ".status.problems[*].reason");
@@ -158,7 +123,7 @@ async fn k8s_04_secrets_of_others_are_never_written_whatever_they_look_like() {
     }
     let _controller = installation.start(Role::Controller).await;
     let clients = theirs.each_ref().map(|(name, ..)| client(name, ""));
-    tenant.apply(&[POLICY.to_owned(), clients.concat()].concat());
+    tenant.apply(&[ORDERS.to_owned(), clients.concat()].concat());
     for (name, ..) in &theirs {
         let look = async || tenant.reason(name, "Ready");
         await_condition(&format!("{name} to be refused"), SOON, look, |reason| reason == "SecretNotOwned").await;
@@ -178,7 +143,7 @@ async fn k8s_05_clients_of_one_secret_do_not_fight_even_for_minutes() {
     let installation = Installation::new(&testbed, &[]);
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, _verifier] = installation.start_all().await;
-    tenant.apply(&[POLICY.to_owned(), client("older", &named("shared"))].concat());
+    tenant.apply(&[ORDERS.to_owned(), client("older", &named("shared"))].concat());
     tenant.wait_ready(&["older"]);
     // Ages are told in seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -211,8 +176,9 @@ async fn k8s_08_owner_references_and_copies_lose_nobody_data() {
     let tenant = Tenant::new(&testbed, &installation).await;
     let other = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, _verifier] = installation.start_all().await;
-    tenant.apply(&[POLICY.to_owned(), client("checkout", ""), client("kept", "  deletionPolicy: Retain\n")].concat());
-    tenant.wait_ready(&["checkout", "kept"]);
+    tenant.open(&["checkout"]);
+    tenant.apply(&client("kept", "  deletionPolicy: Retain\n"));
+    tenant.wait_ready(&["kept"]);
     let original = secrets(&tenant).get("checkout-oauth").await.unwrap();
     assert_eq!(original.metadata.owner_references, None, "nothing a garbage collector could act on");
 
@@ -247,8 +213,7 @@ async fn k8s_10_a_secret_of_the_wrong_shape_is_made_right_in_few_writes() {
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, _verifier] = installation.start_all().await;
     let names = ["typed", "sealed", "emptied", "keyless"];
-    tenant.apply(&[POLICY.to_owned(), names.map(|name| client(name, "")).concat()].concat());
-    tenant.wait_ready(&names);
+    tenant.open(&names);
     for name in names {
         let api = secrets(&tenant);
         let secret_name = format!("{name}-oauth");
@@ -295,18 +260,16 @@ async fn k8s_12_names_are_nobody_elses_and_a_new_object_is_a_new_client() {
     let rival = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, verifier] = installation.start_all().await;
     let longest = "n".repeat(200);
-    tenant.apply(&[POLICY.to_owned(), client("checkout", ""), client(&longest, "")].concat());
-    tenant.wait_ready(&["checkout", &longest]);
+    tenant.open(&["checkout", &longest]);
     let id = format!("{}.checkout", tenant.namespace);
     rival.apply(&client("thief", &format!("  clientId: {id}\n")));
     let look = async || rival.reason("thief", "Ready");
     await_condition("the thief to be refused", SOON, look, |reason| reason == "NotAllowed").await;
     assert_eq!(rival.field("secret/thief-oauth", ".metadata.name"), "", "nothing is written for it");
-    let answer = tenant.token(issuer.issuer, "checkout").await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let old_token = answer.json()["access_token"].as_str().unwrap().to_owned();
+    let old_token = tenant.token(issuer.issuer, "checkout").await.access_token();
     let old_secret = installation.secret_value(&tenant.namespace, "checkout-oauth", "client_secret");
-    let look = async || verdict(&verifier, &tenant, &old_token).await;
+    let verdict = async |token: &str| tenant.ask(verifier.http, "/orders/7", Some(token)).await.status;
+    let look = async || verdict(&old_token).await;
     await_condition("the token to be accepted", SOON, look, |status| *status == 200).await;
 
     tenant.run(&["delete", "oac", "checkout"]);
@@ -316,7 +279,7 @@ async fn k8s_12_names_are_nobody_elses_and_a_new_object_is_a_new_client() {
     tenant.wait_ready(&["checkout"]);
     tenant.until_token(issuer.issuer, "checkout").await;
     assert_error(&token(issuer.issuer, &id, &old_secret).await, 401, "invalid_client");
-    assert_eq!(verdict(&verifier, &tenant, &old_token).await, 401);
-    let fresh = tenant.token(issuer.issuer, "checkout").await.json()["access_token"].as_str().unwrap().to_owned();
-    assert_eq!(verdict(&verifier, &tenant, &fresh).await, 200);
+    assert_eq!(verdict(&old_token).await, 401);
+    let fresh = tenant.token(issuer.issuer, "checkout").await.access_token();
+    assert_eq!(verdict(&fresh).await, 200);
 }

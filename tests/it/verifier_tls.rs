@@ -5,32 +5,10 @@ use crate::support::echo::Echo;
 use crate::support::envoy::{Envoy, Wire};
 use crate::support::http::Request;
 use crate::support::installation::{Installation, Replica};
+use crate::support::orders::question;
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
 use crate::support::tls::Certificates;
-
-const MANIFEST: &str = "apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  targetRefs: [{group: '', kind: Service, name: orders}]
-  scopes: [{name: 'orders:read'}]
-  grants: [{scopes: ['orders:read'], to: [{namespaces: Same}]}]
-  rules:
-  - name: read-one-order
-    matches: [{methods: [GET], path: {type: Template, value: '/orders/{id}'}}]
-    protection: Scoped
-    allow: [{scopes: ['orders:read']}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: checkout, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  access: [{audience: 'https://orders.$NS.svc', scopes: ['orders:read']}]
-";
 
 fn wires(verifier: &Replica, policy: &str) -> [Wire; 2] {
     [
@@ -45,13 +23,13 @@ async fn envoy_asks_over_tls_on_both_wires_and_trusts_only_its_authority() {
     let installation = Installation::new(&testbed, &[]).with_verifier_tls();
     let tenant = Tenant::new(&testbed, &installation).await;
     let [_controller, issuer, verifier] = installation.start_all().await;
-    tenant.apply(MANIFEST);
-    tenant.wait_ready(&["checkout"]);
+    tenant.open(&["checkout"]);
     tenant.until_token(issuer.issuer, "checkout").await;
-    let token = tenant.token(issuer.issuer, "checkout").await.json()["access_token"].as_str().unwrap().to_owned();
+    let token = tenant.token(issuer.issuer, "checkout").await.access_token();
 
     let (echo, policy) = (Echo::start().await, format!("{}/orders", tenant.namespace));
-    let ask = || Request::get("/orders/7").header("host", &format!("orders.{}.svc", tenant.namespace));
+    let (host, _) = question(&tenant.namespace, "");
+    let ask = || Request::get("/orders/7").header("host", &host);
     let wires = wires(&verifier, &policy);
     let envoy = Envoy::start_tls(&wires, echo.address, &installation.verifier_authority()).await;
     for wire in 0..2 {

@@ -19,7 +19,7 @@ async fn away(case: &str, leave: impl Fn(&Testbed), come_back: impl AsyncFn(&Tes
     let mut case = Case::begin("F01 API server away", TRIED, case);
     let minutes: u64 = asked("COUNTERSIGN_SOAK_MINUTES", 10);
     let testbed = Testbed::own();
-    let plan = Plan { flags: &MINUTES, pre_publish: "5s", rest: Duration::from_millis(50), ..Plan::default() };
+    let plan = Plan { flags: MINUTES.to_vec(), pre_publish: "5s", rest: Duration::from_millis(50), ..Plan::default() };
     let mut shop = Shop::open(&testbed, plan).await;
     shop.begin_load();
     tokio::time::sleep(Duration::from_secs(10)).await;

@@ -63,7 +63,7 @@ impl Shop {
 async fn restored_backup_takes_nothing_back() {
     let mut case = Case::begin("F03 etcd restored from a backup", TRIED, "no bump of the revision");
     let testbed = Testbed::own();
-    let shop = Shop::open(&testbed, Plan { flags: &MINUTES, pre_publish: "5s", ..Plan::default() }).await;
+    let shop = Shop::open(&testbed, Plan { flags: MINUTES.to_vec(), pre_publish: "5s", ..Plan::default() }).await;
     let (data, saved) = (testbed.etcd_data(), testbed.etcd_data().with_extension("saved"));
     stopped(&testbed, || copy(&data, &saved)).await;
     for _ in 0..2 {

@@ -23,8 +23,11 @@ struct Judged {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_off_by_five_minutes_are_corrected_or_taken_out() {
     let testbed = Testbed::shared();
-    let shop =
-        Shop::open(&testbed, Plan { replicas: [1, 1, 1], flags: &MINUTES, pre_publish: "5s", ..Plan::default() }).await;
+    let shop = Shop::open(
+        &testbed,
+        Plan { replicas: [1, 1, 1], flags: MINUTES.to_vec(), pre_publish: "5s", ..Plan::default() },
+    )
+    .await;
     for offset in ["5m", "-5m"] {
         for corrected in [true, false] {
             let how = if corrected { "corrected" } else { "left alone" };

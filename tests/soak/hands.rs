@@ -27,7 +27,8 @@ struct Fight {
 
 impl Fight {
     async fn begin(testbed: &Testbed) -> Self {
-        let plan = Plan { replicas: [1, 1, 1], flags: &MINUTES, pre_publish: "5s", proxied: true, ..Plan::default() };
+        let plan =
+            Plan { replicas: [1, 1, 1], flags: MINUTES.to_vec(), pre_publish: "5s", proxied: true, ..Plan::default() };
         let shop = Shop::open(testbed, plan).await;
         let secrets = Api::namespaced(shop.client.clone(), &shop.namespace);
         shop.controllers[0].proxy().take_steps();

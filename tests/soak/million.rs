@@ -105,7 +105,7 @@ async fn exclusive_million_checks_over_fifty_rotations_refuse_no_valid_token() {
     let flags = [&FLAGS[..], &[&start]].concat();
     let plan = Plan {
         replicas: [2, 2, 3],
-        flags: &flags,
+        flags,
         pre_publish: PRE_PUBLISH,
         rate: RATE,
         since,

@@ -5,7 +5,8 @@
 use crate::load::Load;
 use crate::proxy::Proxy;
 use crate::support::await_condition;
-use crate::support::installation::{Installation, Replica, Role};
+use crate::support::installation::{Installation, LEASE, QUICK, Replica, Role};
+use crate::support::orders::{fill, question, shop};
 use crate::support::standalone::now;
 use crate::support::testbed::Testbed;
 use crate::wire::Wire;
@@ -21,18 +22,11 @@ use tokio::task::JoinSet;
 
 /// How long what takes a few writes may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(40);
-pub const LEASE: [&str; 3] = ["--lease-duration=5s", "--lease-deadline=3s", "--lease-retry=500ms"];
-/// Keys go through their whole life within a minute.
-pub const SECONDS: [&str; 10] = [
+/// With these and [`QUICK`] keys go through their whole life within a minute.
+const LIVES: [&str; 4] = [
     "--max-access-token-lifetime=10s",
     "--default-access-token-lifetime=10s",
-    "--jwks-max-age=200ms",
-    "--propagation=200ms",
-    "--clock-skew=200ms",
-    "--leeway=200ms",
     "--offline-grace=15m",
-    "--heartbeat-period=1s",
-    "--heartbeat-expiry=5s",
     "--shutdown-delay=1s",
 ];
 
@@ -45,7 +39,7 @@ pub struct Plan<'a> {
     /// How many controllers, issuers, verifiers.
     pub replicas: [usize; 3],
     /// For every role.
-    pub flags: &'a [&'a str],
+    pub flags: Vec<&'a str>,
     pub pre_publish: &'a str,
     /// Whether each replica has a proxy before the API server.
     pub proxied: bool,
@@ -60,7 +54,7 @@ impl Default for Plan<'_> {
     fn default() -> Self {
         Self {
             replicas: [2, 2, 2],
-            flags: &SECONDS,
+            flags: [&QUICK[..], &LIVES].concat(),
             pre_publish: "1s",
             proxied: false,
             rate: 1,
@@ -103,9 +97,9 @@ impl Member {
 
 impl Shop {
     pub async fn open(testbed: &Testbed, plan: Plan<'_>) -> Self {
-        let installation = Installation::new(testbed, plan.flags);
+        let installation = Installation::new(testbed, &plan.flags);
         let namespace = testbed.namespace("shop").await;
-        installation.kubectl.apply(&manifest(&installation, &namespace, plan.pre_publish));
+        installation.kubectl.apply(&fill(&shop(plan.pre_publish), &installation, &namespace));
         let load = Arc::new(Load::new(("", ""), Default::default(), Default::default(), (1, Duration::ZERO)));
         let mut shop = Self {
             client: testbed.client().await,
@@ -160,8 +154,7 @@ impl Shop {
 
     fn load(&self, plan: &Plan<'_>) -> Arc<Load> {
         let value = |key| self.installation.secret_value(&self.namespace, "checkout-oauth", key);
-        let namespace = &self.namespace;
-        let question = (format!("orders.{namespace}.svc"), format!("/ext-authz/policy/{namespace}/orders/orders/7"));
+        let question = question(&self.namespace, "/orders/7");
         let issuers: Vec<SocketAddr> = self.issuers.iter().map(|member| member.replica.issuer).collect();
         let verifiers: Vec<SocketAddr> = self.verifiers.iter().map(|member| member.replica.http).collect();
         let credentials = (value("client_id"), value("client_secret"));
@@ -190,7 +183,7 @@ impl Shop {
 
     /// Applies what the tenant is.
     pub fn apply(&self, pre_publish: &str) {
-        self.installation.kubectl.apply(&manifest(&self.installation, &self.namespace, pre_publish));
+        self.installation.kubectl.apply(&fill(&shop(pre_publish), &self.installation, &self.namespace));
     }
 
     /// Waits until every replica serves the client with what lies in its Secret then.
@@ -250,11 +243,7 @@ impl Shop {
 
     /// Which controller leads.
     pub fn leader(&self) -> usize {
-        let path = "jsonpath={.spec.holderIdentity}";
-        let args = ["get", "lease", "countersign-controller", "-n", &self.system(), "-o", path];
-        let holder = self.installation.kubectl.must(&args);
-        let leads = |member: &Member| holder.ends_with(&format!("controller-{}", member.replica.admin.port()));
-        self.controllers.iter().position(leads).unwrap_or_else(|| panic!("{holder:?} leads"))
+        self.controllers.iter().position(|member| self.installation.leads(&member.replica)).expect("one leads")
     }
 
     /// Patches an object of the tenant.
@@ -267,38 +256,4 @@ impl Shop {
         let path = format!("jsonpath={{{path}}}");
         self.installation.kubectl.must(&["get", object, "-n", &self.namespace, "--ignore-not-found", "-o", &path])
     }
-}
-
-fn manifest(installation: &Installation, namespace: &str, pre_publish: &str) -> String {
-    let (issuer, system) = (&installation.issuer_name, installation.system_namespace());
-    format!(
-        "apiVersion: countersign.dev/v1alpha1
-kind: SigningKey
-metadata: {{name: default, namespace: {system}}}
-spec: {{issuer: {issuer}, algorithm: ES256, rotation: {{period: 720h, prePublish: {pre_publish}}}}}
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {{name: orders, namespace: {namespace}}}
-spec:
-  issuer: {issuer}
-  audience: https://orders.{namespace}.svc
-  mode: Enforce
-  targetRefs: [{{group: '', kind: Service, name: orders}}]
-  scopes: [{{name: 'orders:read'}}]
-  grants: [{{scopes: ['orders:read'], to: [{{namespaces: Same}}]}}]
-  rules:
-  - name: read-one-order
-    matches: [{{methods: [GET], path: {{type: Template, value: '/orders/{{id}}'}}}}]
-    protection: Scoped
-    allow: [{{scopes: ['orders:read']}}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {{name: checkout, namespace: {namespace}}}
-spec:
-  issuer: {issuer}
-  access: [{{audience: 'https://orders.{namespace}.svc', scopes: ['orders:read']}}]
-"
-    )
 }

@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(90);
 async fn gone_and_back(case: &str, delete: impl Fn(&Kubectl, &str), come_back: impl Fn(&Testbed)) {
     let mut case = Case::begin("F10 uninstall", TRIED, case);
     let testbed = Testbed::own();
-    let plan = Plan { replicas: [1, 1, 1], flags: &MINUTES, pre_publish: "5s", ..Plan::default() };
+    let plan = Plan { replicas: [1, 1, 1], flags: MINUTES.to_vec(), pre_publish: "5s", ..Plan::default() };
     let mut shop = Shop::open(&testbed, plan).await;
     let token = shop.load.token(&mut Wire::default(), shop.issuers[0].replica.issuer).await.expect("a token");
     let begun = Instant::now();

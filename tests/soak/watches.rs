@@ -22,7 +22,8 @@ const TRIED: &str = "A verifier behind the proxy while a client is suspended: ho
 const STALLED: Duration = Duration::from_secs(150);
 
 async fn open(testbed: &Testbed) -> Shop {
-    let plan = Plan { replicas: [1, 1, 1], flags: &MINUTES, pre_publish: "5s", proxied: true, ..Plan::default() };
+    let plan =
+        Plan { replicas: [1, 1, 1], flags: MINUTES.to_vec(), pre_publish: "5s", proxied: true, ..Plan::default() };
     Shop::open(testbed, plan).await
 }
 

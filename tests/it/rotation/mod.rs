@@ -11,7 +11,8 @@ mod load;
 use self::load::{Load, Token};
 use crate::support::await_condition;
 use crate::support::http::Request;
-use crate::support::installation::{Installation, Replica, Role};
+use crate::support::installation::{Installation, LEASE, QUICK, Replica, Role};
+use crate::support::orders::{fill, question, shop};
 use crate::support::standalone::now;
 use crate::support::testbed::Testbed;
 use countersign_api::SigningKey;
@@ -25,19 +26,12 @@ use tokio::task::JoinSet;
 
 /// A key is published for a second before it signs, tokens live four, a retired key ends thirteen seconds after its last token
 /// began: within a minute keys go through their whole life.
-const FLAGS: [&str; 10] = [
+const LIVES: [&str; 4] = [
     "--max-access-token-lifetime=4s",
     "--default-access-token-lifetime=4s",
-    "--jwks-max-age=200ms",
-    "--propagation=200ms",
-    "--clock-skew=200ms",
-    "--leeway=200ms",
     "--offline-grace=8s",
-    "--heartbeat-period=1s",
-    "--heartbeat-expiry=5s",
     "--shutdown-delay=1s",
 ];
-const LEASE: [&str; 3] = ["--lease-duration=5s", "--lease-deadline=3s", "--lease-retry=500ms"];
 /// How long a rotation may take, also when its leader dies.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -56,12 +50,11 @@ struct Shop {
 
 impl Shop {
     async fn open(testbed: &Testbed, tries_the_other: bool) -> Self {
-        let installation = Installation::new(testbed, &FLAGS);
+        let installation = Installation::new(testbed, &[&QUICK[..], &LIVES].concat());
         let namespace = testbed.namespace("shop").await;
-        let system = installation.system_namespace();
-        let signing_keys = Api::namespaced(testbed.client().await, &system);
+        let signing_keys = Api::namespaced(testbed.client().await, &installation.system_namespace());
         let kubectl = &installation.kubectl;
-        kubectl.apply(&manifest(&installation.issuer_name, &system, &namespace));
+        kubectl.apply(&fill(&shop("1s"), &installation, &namespace));
         let mut controllers = [(); 2].map(|()| installation.spawn_with(Role::Controller, &LEASE));
         let mut issuers = [(); 2].map(|()| installation.spawn(Role::Issuer));
         let mut verifiers = [(); 2].map(|()| installation.spawn(Role::Verifier));
@@ -72,9 +65,8 @@ impl Shop {
         let value = |key| installation.secret_value(&namespace, "checkout-oauth", key);
         let form = Request::form("/oauth2/token", &[("grant_type", "client_credentials")])
             .basic(&value("client_id"), &value("client_secret"));
-        let question = (format!("orders.{namespace}.svc"), format!("/ext-authz/policy/{namespace}/orders/orders/7"));
         let addresses = [issuers.each_ref().map(|issuer| issuer.issuer), verifiers.each_ref().map(|it| it.http)];
-        let load = Arc::new(Load::new(form, question, addresses, tries_the_other));
+        let load = Arc::new(Load::new(form, question(&namespace, "/orders/7"), addresses, tries_the_other));
         let lanes = JoinSet::new();
         let mut shop = Self { installation, signing_keys, controllers, issuers, verifiers, load, lanes };
         shop.begin().await;
@@ -122,11 +114,7 @@ impl Shop {
 
     /// Which controller leads.
     fn leader(&self) -> usize {
-        let system = self.installation.system_namespace();
-        let holders = "jsonpath={.items[*].spec.holderIdentity}";
-        let holder = self.installation.kubectl.must(&["get", "leases", "-n", &system, "-o", holders]);
-        let leads = |replica: &Replica| holder.contains(&format!("controller-{}", replica.admin.port()));
-        self.controllers.iter().position(leads).unwrap_or_else(|| panic!("{holder:?} leads"))
+        self.controllers.iter().position(|replica| self.installation.leads(replica)).expect("one leads")
     }
 
     /// Puts a new replica into a place, and sends it requests once it is ready.
@@ -168,42 +156,6 @@ impl Shop {
         assert!(first.is_empty(), "{}; the first: {first:#?}", self.load.seen.figures());
         self.load
     }
-}
-
-fn manifest(issuer: &str, system: &str, namespace: &str) -> String {
-    format!(
-        "apiVersion: countersign.dev/v1alpha1
-kind: SigningKey
-metadata: {{name: default, namespace: {system}}}
-spec:
-  issuer: {issuer}
-  algorithm: ES256
-  rotation: {{period: 720h, prePublish: 1s}}
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {{name: orders, namespace: {namespace}}}
-spec:
-  issuer: {issuer}
-  audience: https://orders.{namespace}.svc
-  mode: Enforce
-  targetRefs: [{{group: '', kind: Service, name: orders}}]
-  scopes: [{{name: 'orders:read'}}]
-  grants: [{{scopes: ['orders:read'], to: [{{namespaces: Same}}]}}]
-  rules:
-  - name: read-one-order
-    matches: [{{methods: [GET], path: {{type: Template, value: '/orders/{{id}}'}}}}]
-    protection: Scoped
-    allow: [{{scopes: ['orders:read']}}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {{name: checkout, namespace: {namespace}}}
-spec:
-  issuer: {issuer}
-  access: [{{audience: 'https://orders.{namespace}.svc', scopes: ['orders:read']}}]
-"
-    )
 }
 
 // === the stories ===

@@ -132,6 +132,11 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The token an issuer answered with.
+    pub fn access_token(&self) -> String {
+        self.json()["access_token"].as_str().unwrap_or_else(|| panic!("no token in {self:?}")).to_owned()
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}) in {self:?}"))
     }

@@ -14,6 +14,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// For every role, besides the lifetime of tokens: keys go through their whole life within a minute.
+pub const QUICK: [&str; 6] = [
+    "--jwks-max-age=200ms",
+    "--propagation=200ms",
+    "--clock-skew=200ms",
+    "--leeway=200ms",
+    "--heartbeat-period=1s",
+    "--heartbeat-expiry=5s",
+];
+/// For controllers: the next one soon leads.
+pub const LEASE: [&str; 3] = ["--lease-duration=5s", "--lease-deadline=3s", "--lease-retry=500ms"];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Controller,
@@ -180,6 +192,13 @@ impl Installation {
             replica.process.ready(replica.admin).await;
         }
         replicas
+    }
+
+    /// Whether this controller leads.
+    pub fn leads(&self, controller: &Replica) -> bool {
+        let path = "jsonpath={.spec.holderIdentity}";
+        let args = ["get", "lease", "countersign-controller", "-n", &self.system_namespace(), "-o", path];
+        self.kubectl.must(&args).ends_with(&format!("controller-{}", controller.admin.port()))
     }
 
     /// A kubeconfig with the role's service account. A proxy is spoken to without TLS.

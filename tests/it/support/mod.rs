@@ -9,6 +9,7 @@ pub mod forge;
 pub mod http;
 pub mod installation;
 pub mod kubectl;
+pub mod orders;
 pub mod ports;
 pub mod processes;
 pub mod scratch;

@@ -124,9 +124,7 @@ impl Standalone {
 
     /// A token of `shop.checkout` with all its scopes.
     pub async fn token(&self) -> String {
-        let answer = self.ask(&[]).await;
-        let json = answer.json();
-        json["access_token"].as_str().unwrap_or_else(|| panic!("no token in {answer:?}")).to_owned()
+        self.ask(&[]).await.access_token()
     }
 
     /// What introspection says to a client of the resource server's namespace.

@@ -1,12 +1,12 @@
 //! A tenant of an installation: namespaces with policies and clients, and what a person would look at.
 //!
-//! Flows in: manifests in which `$NS` is the tenant's namespace and `$ISSUER` the installation's name. Flows out: fields of
-//! objects, versions of everything there is, answers to requests for tokens.
+//! Flows in: manifests as in [`super::orders`]. Flows out: fields of objects, versions of everything there is, answers to requests for tokens.
 
 use super::await_condition;
 use super::http::{Request, Response};
 use super::installation::Installation;
 use super::kubectl::Kubectl;
+use super::orders::{self, ORDERS, client};
 use super::testbed::Testbed;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
@@ -49,7 +49,14 @@ impl<'a> Tenant<'a> {
     }
 
     pub fn fill(&self, manifest: &str) -> String {
-        manifest.replace("$NS", &self.namespace).replace("$ISSUER", &self.installation.issuer_name)
+        orders::fill(manifest, self.installation, &self.namespace)
+    }
+
+    /// Applies [`ORDERS`] and clients of it, and waits until they are ready.
+    pub fn open(&self, clients: &[&str]) {
+        let manifests: Vec<_> = clients.iter().map(|name| client(name, "")).collect();
+        self.apply(&[ORDERS, &manifests.concat()].concat());
+        self.wait_ready(clients);
     }
 
     /// Waits until these clients are ready.
@@ -91,6 +98,17 @@ impl<'a> Tenant<'a> {
     pub async fn until_token(&self, issuer: SocketAddr, client: &str) {
         let look = async || self.token(issuer, client).await;
         await_condition(&format!("a token for {client}"), SOON, look, |answer| answer.status == 200).await;
+    }
+
+    /// Asks the verifier as Envoy does over HTTP about a path of `orders`.
+    pub async fn ask(&self, verifier: SocketAddr, path: &str, token: Option<&str>) -> Response {
+        let (host, target) = orders::question(&self.namespace, path);
+        let request = Request::get(&target).header("host", &host);
+        let request = match token {
+            Some(token) => request.bearer(token),
+            None => request,
+        };
+        request.send(verifier).await.expect("an answer of the verifier")
     }
 
     /// The resourceVersion of everything of the tenant's and the installation's but Leases.

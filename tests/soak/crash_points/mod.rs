@@ -9,12 +9,13 @@
 mod scenario;
 pub mod state;
 
-use self::scenario::{Scenario, TENANT};
+use self::scenario::{Scenario, tenant};
 use self::state::{State, difference, further_epochs};
 use crate::proxy::{Act, Proxy};
 use crate::report::Case;
 use crate::support::await_condition;
-use crate::support::installation::{Installation, Replica, Role};
+use crate::support::installation::{Installation, QUICK, Replica, Role};
+use crate::support::orders::fill;
 use crate::support::standalone::now;
 use crate::support::testbed::Testbed;
 use countersign_api::OAuthClient;
@@ -30,17 +31,8 @@ const TRIED: &str = "The controller is SIGKILLed before each write of a story re
     former value, states of all keys, private halves, revocations. Leases are not counted as writes. One epoch further: the new leader
     found the revocation but not the status that belongs to it and began one more epoch, so tokens issued between are refused too.
     While the client is deleted a second controller watches: a deletion nobody saw is left to its tokens' own end.";
-const TIMINGS: [&str; 9] = [
-    "--max-access-token-lifetime=4s",
-    "--default-access-token-lifetime=4s",
-    "--jwks-max-age=200ms",
-    "--propagation=200ms",
-    "--clock-skew=200ms",
-    "--leeway=200ms",
-    "--heartbeat-period=1s",
-    "--heartbeat-expiry=5s",
-    "--shutdown-delay=0s",
-];
+const LIVES: [&str; 3] =
+    ["--max-access-token-lifetime=4s", "--default-access-token-lifetime=4s", "--shutdown-delay=0s"];
 const LEASE: [&str; 3] = ["--lease-duration=1s", "--lease-deadline=800ms", "--lease-retry=200ms"];
 /// How long until what was begun is done, a successor's start on a busy machine included.
 const SOON: Duration = Duration::from_secs(45);
@@ -103,7 +95,7 @@ impl Trap {
 
 impl Bed {
     async fn new(testbed: &Testbed, scenario: &Scenario) -> Self {
-        let flags = [&TIMINGS[..], scenario.flags].concat();
+        let flags = [&QUICK[..], &LIVES, scenario.flags].concat();
         let installation = Installation::new(testbed, &flags);
         let namespace = testbed.namespace("crash").await;
         let trap: Arc<Mutex<Trap>> = Arc::default();
@@ -119,16 +111,12 @@ impl Bed {
     fn fill(&self, text: &str, key_id: &str) -> String {
         let moment = now().to_string();
         let second = moment.split('.').next().unwrap_or_default();
-        text.replace("$NS", &self.namespace)
-            .replace("$SYSTEM", &self.installation.system_namespace())
-            .replace("$ISSUER", &self.installation.issuer_name)
-            .replace("$NOW", &format!("{second}Z"))
-            .replace("$KID", key_id)
+        fill(text, &self.installation, &self.namespace).replace("$NOW", &format!("{second}Z")).replace("$KID", key_id)
     }
 
     /// Brings the tenant to rest; the controller that will die, and the one that watches it.
     async fn begin(&mut self, scenario: &Scenario, at: Option<(u32, When)>) -> (Replica, Option<Replica>) {
-        self.installation.kubectl.apply(&self.fill(TENANT, ""));
+        self.installation.kubectl.apply(&self.fill(&tenant(), ""));
         let mut controller = self.installation.spawn_at(Role::Controller, Some(self.proxy.address), &LEASE);
         let trap = Arc::clone(&self.trap);
         let arm = move |victim| {

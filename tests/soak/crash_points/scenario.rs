@@ -1,5 +1,7 @@
 //! What happens while the controller dies.
 
+use crate::support::orders::{ORDERS, client, default_key};
+
 /// One thing a person does, or has happen, to a tenant with a policy and a ready client.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -14,6 +16,11 @@ pub struct Scenario {
     pub standby: bool,
 }
 
+/// A patch of the client.
+const fn patch(change: &str) -> [&str; 8] {
+    ["patch", "oac", "checkout", "-n", "$NS", "--type=merge", "-p", change]
+}
+
 const PLAIN: Scenario = Scenario { name: "", fresh: false, act: &[], flags: &["--offline-grace=10m"], standby: false };
 
 pub const INSTALLED: Scenario = Scenario { name: "installation begun, client created", fresh: true, ..PLAIN };
@@ -22,11 +29,8 @@ pub const ROTATED: Scenario = Scenario {
     act: &["annotate", "oac", "checkout", "-n", "$NS", "countersign.dev/rotate-at=$NOW"],
     ..PLAIN
 };
-pub const SUSPENDED: Scenario = Scenario {
-    name: "client suspended",
-    act: &["patch", "oac", "checkout", "-n", "$NS", "--type=merge", "-p", r#"{"spec":{"state":"Suspended"}}"#],
-    ..PLAIN
-};
+pub const SUSPENDED: Scenario =
+    Scenario { name: "client suspended", act: &patch(r#"{"spec":{"state":"Suspended"}}"#), ..PLAIN };
 pub const WITHDRAWN: Scenario = Scenario {
     name: "grant withdrawn",
     act: &["patch", "scp", "orders", "-n", "$NS", "--type=merge", "-p", r#"{"spec":{"grants":[]}}"#],
@@ -34,30 +38,16 @@ pub const WITHDRAWN: Scenario = Scenario {
 };
 pub const COMPROMISED: Scenario = Scenario {
     name: "client secret compromised",
-    act: &[
-        "patch",
-        "oac",
-        "checkout",
-        "-n",
-        "$NS",
-        "--type=merge",
-        "-p",
+    act: &patch(
         r#"{"spec":{"authentication":{"methods":[{"type":"ClientSecret","secret":{"rotation":{"overlap":"3s","retirement":"AfterOverlap"},"rejectIssuedBefore":"$NOW"}}]}}}"#,
-    ],
+    ),
     ..PLAIN
 };
 pub const RENAMED: Scenario = Scenario {
     name: "Secret renamed",
-    act: &[
-        "patch",
-        "oac",
-        "checkout",
-        "-n",
-        "$NS",
-        "--type=merge",
-        "-p",
+    act: &patch(
         r#"{"spec":{"authentication":{"methods":[{"type":"ClientSecret","secret":{"rotation":{"overlap":"3s","retirement":"AfterOverlap"},"name":"renamed"}}]}}}"#,
-    ],
+    ),
     ..PLAIN
 };
 pub const LOST: Scenario =
@@ -78,27 +68,8 @@ pub const KEY_REVOKED: Scenario = Scenario {
     ..PLAIN
 };
 
-/// The tenant. A leader that finds a value but no status takes older ones for good until an overlap has passed. Issuer and namespace are filled in.
-pub const TENANT: &str = r#"
-apiVersion: countersign.dev/v1alpha1
-kind: SigningKey
-metadata: {name: default, namespace: $SYSTEM}
-spec: {issuer: $ISSUER, algorithm: ES256, rotation: {period: 720h, prePublish: 1s}}
----
-apiVersion: countersign.dev/v1alpha1
-kind: ScopePolicy
-metadata: {name: orders, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  audience: https://orders.$NS.svc
-  scopes: [{name: "orders:read"}]
-  grants: [{scopes: ["orders:read"], to: [{namespaces: Same}]}]
----
-apiVersion: countersign.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: checkout, namespace: $NS}
-spec:
-  issuer: $ISSUER
-  access: [{audience: "https://orders.$NS.svc", scopes: ["orders:read"]}]
-  authentication: {methods: [{type: ClientSecret, secret: {rotation: {overlap: 3s, retirement: AfterOverlap}}}]}
-"#;
+/// The tenant. A leader that finds a value but no status takes older ones for good until an overlap has passed.
+pub fn tenant() -> String {
+    let rotation = "  authentication: {methods: [{type: ClientSecret, secret: {rotation: {overlap: 3s, retirement: AfterOverlap}}}]}\n";
+    [&default_key("1s"), ORDERS, &client("checkout", rotation)].concat()
+}

@@ -96,7 +96,7 @@ async fn suspended(site: &Site, askers: &mut [Asker], report: &mut Report) {
         let fields = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
         let answer =
             Request::form("/oauth2/token", &fields).send(site.issuer.issuer).await.expect("the issuer answers");
-        let token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+        let token = answer.access_token();
         let message = check("shop/orders", ("orders.shop.svc", "/v0/42"), &token);
         everywhere(askers, &message, true).await;
         site.cluster.change("OAuthClient", "shop", &name, &json!({"spec": {"state": "Suspended"}})).await;
