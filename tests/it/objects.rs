@@ -22,7 +22,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,7 +43,8 @@ fn map(namespace: &str, name: &str, value: Option<&str>) -> ConfigMap {
 }
 
 /// A ConfigMap that must have a size: what the API server takes and this program cannot read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, kube::Resource)]
+#[resource(inherit = "ConfigMap")]
 struct Sized {
     metadata: ObjectMeta,
     data: Size,
@@ -53,30 +53,6 @@ struct Sized {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Size {
     size: String,
-}
-
-impl kube::Resource for Sized {
-    type DynamicType = ();
-    type Scope = kube::core::NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        ConfigMap::kind(&())
-    }
-    fn group((): &()) -> Cow<'_, str> {
-        ConfigMap::group(&())
-    }
-    fn version((): &()) -> Cow<'_, str> {
-        ConfigMap::version(&())
-    }
-    fn plural((): &()) -> Cow<'_, str> {
-        ConfigMap::plural(&())
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
 }
 
 /// The names an endless watch has seen well-formed, until this one is.
