@@ -9,60 +9,7 @@ use crate::client::{ClientSpec, GrantType, Method, SecretMode, SecretSettings, T
 use crate::directory::reason;
 use crate::names::ObjectRef;
 use crate::policy::Problem;
-
-/// Claims that mean something in an access token, or would to someone who reads it: never private claims.
-/// RFC 7519 section 4.1, RFC 9068 section 2.2, RFC 8693 section 4, OpenID Connect Core sections 2 and 5.1, and our own.
-const REGISTERED_CLAIMS: &[&str] = &[
-    "acr",
-    "act",
-    "address",
-    "amr",
-    "at_hash",
-    "aud",
-    "auth_time",
-    "authorization_details",
-    "azp",
-    "birthdate",
-    "c_hash",
-    "cep",
-    "client_id",
-    "cnf",
-    "cuid",
-    "email",
-    "email_verified",
-    "entitlements",
-    "events",
-    "exp",
-    "family_name",
-    "gender",
-    "given_name",
-    "groups",
-    "iat",
-    "iss",
-    "jti",
-    "locale",
-    "may_act",
-    "middle_name",
-    "name",
-    "nbf",
-    "nickname",
-    "nonce",
-    "phone_number",
-    "phone_number_verified",
-    "picture",
-    "preferred_username",
-    "profile",
-    "roles",
-    "scope",
-    "sid",
-    "sub",
-    "sub_jwk",
-    "token_introspection",
-    "txn",
-    "updated_at",
-    "website",
-    "zoneinfo",
-];
+use crate::token::REGISTERED_CLAIMS;
 
 /// Label and annotation domains a Secret template may not write into.
 const RESERVED_DOMAINS: &[&str] = &["kubernetes.io", "countersign.dev"];
@@ -337,7 +284,9 @@ mod tests {
 
     #[test]
     fn registered_claims_are_refused_and_private_ones_bounded() {
-        for name in ["sub", "aud", "exp", "scope", "client_id", "cuid", "cep", "cnf", "act", "groups"] {
+        for name in
+            ["sub", "aud", "exp", "scope", "client_id", "cuid", "cep", "cnf", "act", "groups", "username", "sep"]
+        {
             let found = wrong(|spec| drop(spec.tokens.claims.insert(name.to_owned(), 1.into())));
             assert_eq!(found, one(&format!("spec.tokens.claims.{name}"), reason::REGISTERED_CLAIM));
         }

@@ -11,35 +11,61 @@ use super::{AccessToken, Algorithm, TokenRefusal, json};
 use crate::names::{Audience, ClientId, KeyId, TokenId, Uid};
 use crate::scope::ScopeSet;
 
-/// Claims with a meaning of their own, which a client's private claims may not set.
-pub const REGISTERED_CLAIMS: [&str; 27] = [
+/// Claims that mean something in an access token, or would to someone who reads it, which a client's private claims may not
+/// set: RFC 7519 section 4.1, RFC 7662 section 2.2, RFC 9068 section 2.2, RFC 8693 section 4, OpenID Connect Core sections 2 and 5.1, and
+/// our own.
+pub const REGISTERED_CLAIMS: &[&str] = &[
     "acr",
     "act",
+    "address",
     "amr",
     "at_hash",
     "aud",
     "auth_time",
+    "authorization_details",
     "azp",
+    "birthdate",
     "c_hash",
     "cep",
     "client_id",
     "cnf",
     "cuid",
     "email",
+    "email_verified",
+    "entitlements",
+    "events",
     "exp",
+    "family_name",
+    "gender",
+    "given_name",
     "groups",
     "iat",
     "iss",
     "jti",
+    "locale",
     "may_act",
+    "middle_name",
+    "name",
     "nbf",
+    "nickname",
     "nonce",
+    "phone_number",
+    "phone_number_verified",
+    "picture",
+    "preferred_username",
+    "profile",
     "roles",
     "scope",
     "sep",
     "sid",
     "sub",
+    "sub_jwk",
+    "token_introspection",
+    "txn",
+    "updated_at",
     "username",
+    "website",
+    "zoneinfo",
 ];
 
 /// The last second of the year 9999.
