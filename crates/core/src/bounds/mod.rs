@@ -177,11 +177,6 @@ impl Bounds {
             || self.allowances.iter().any(|allowance| allowance.grant_types.contains(&grant))
     }
 
-    /// Whether a browser may be sent back to the host.
-    pub fn redirect_host(&self, host: &HostPattern) -> bool {
-        self.allowances.iter().any(|allowance| allowance.redirect_hosts.iter().any(|allowed| allowed.covers(host)))
-    }
-
     /// The longest life of an access token: the most that an allowance names, the installation's limit where none does.
     pub fn max_access_token_lifetime(&self) -> Option<Duration> {
         self.allowances.iter().filter_map(|allowance| allowance.max_access_token_lifetime).max()

@@ -62,12 +62,6 @@ impl Entry {
         Self { revocation, written_at: now, ends_at: after(now, timings.epoch_entry_for()) }
     }
 
-    /// A subject's new epoch.
-    pub fn subject(subject: String, epoch: u64, now: Timestamp, timings: &Timings) -> Self {
-        let revocation = Revocation::Subject { subject, epoch };
-        Self { revocation, written_at: now, ends_at: after(now, timings.epoch_entry_for()) }
-    }
-
     /// One token, until it would have ended anyway.
     pub fn token(token: &AccessToken, now: Timestamp, timings: &Timings) -> Self {
         let revocation = Revocation::Token {
