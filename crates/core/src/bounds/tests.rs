@@ -1,27 +1,12 @@
 //! What a namespace may claim by itself, by an allowance, and never.
 
 use super::*;
+use crate::directory::tests::fixtures::allowance_object;
 
 const DOMAIN: &str = "cluster.local";
 
 fn allowance(change: impl FnOnce(&mut AllowanceObject)) -> Arc<AllowanceObject> {
-    let mut allowance = AllowanceObject {
-        name: ObjectName::new("shop-public").expect("a name"),
-        generation: 1,
-        selector: Some(LabelSelector {
-            match_labels: Labels::from([(NAME_LABEL.to_owned(), "shop".to_owned())]),
-            match_expressions: Vec::new(),
-        }),
-        hosts: Vec::new(),
-        audiences: Vec::new(),
-        redirect_hosts: Vec::new(),
-        client_ids: Vec::new(),
-        grant_types: Vec::new(),
-        max_access_token_lifetime: None,
-        problems: Vec::new(),
-    };
-    change(&mut allowance);
-    Arc::new(allowance)
+    allowance_object("shop-public", Some("shop"), change)
 }
 
 fn bounds(allowances: &[Arc<AllowanceObject>]) -> Bounds {

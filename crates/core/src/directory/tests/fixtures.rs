@@ -141,9 +141,17 @@ pub(crate) fn selector(label: &str, value: &str) -> LabelSelector {
 
 /// An allowance for the namespace of this name, or for all.
 pub(crate) fn allowance(name: &str, namespace: Option<&str>, change: impl FnOnce(&mut AllowanceObject)) -> Change {
-    let name = ObjectName::new(name).expect("a name");
+    let allowance = allowance_object(name, namespace, change);
+    Change::Allowance(allowance.name.clone(), Some(allowance))
+}
+
+pub(crate) fn allowance_object(
+    name: &str,
+    namespace: Option<&str>,
+    change: impl FnOnce(&mut AllowanceObject),
+) -> Arc<AllowanceObject> {
     let mut allowance = AllowanceObject {
-        name: name.clone(),
+        name: ObjectName::new(name).expect("a name"),
         generation: 1,
         selector: Some(namespace.map_or_else(LabelSelector::default, |name| selector(NAME_LABEL, name))),
         hosts: Vec::new(),
@@ -155,7 +163,7 @@ pub(crate) fn allowance(name: &str, namespace: Option<&str>, change: impl FnOnce
         problems: Vec::new(),
     };
     change(&mut allowance);
-    Change::Allowance(name, Some(Arc::new(allowance)))
+    Arc::new(allowance)
 }
 
 pub(crate) fn namespace(name: &str, team: &str) -> Change {
