@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_core::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
+use countersign_core::keyring::{KeyState, Keyring, RingKey};
 use countersign_core::names::ObjectName;
 use countersign_core::token::{Algorithm, KeySet, PublicJwk};
 use jiff::{SignedDuration, Timestamp};
@@ -66,18 +66,13 @@ pub fn token() -> &'static str {
 fn ring() -> Keyring {
     let published_at = Timestamp::from_second(NOW - 86_400).expect("a time");
     let key = RingKey {
-        serial: 1,
-        jwk: JWK.clone(),
         state: KeyState::Active,
-        published_at,
-        published_serial: 1,
         activated_at: Some(published_at),
-        superseded: None,
         longest_lifetime: SignedDuration::from_hours(1),
-        private_half: PrivateHalf::Held,
+        ..RingKey::published(1, JWK.clone(), (published_at, 1))
     };
     let ring = ObjectName::new("default").expect("a name");
-    Keyring { ring, serial: 1, next_key: 2, lost_at: None, rollback_at: None, keys: vec![key] }
+    Keyring { serial: 1, next_key: 2, keys: vec![key], ..Keyring::empty(ring) }
 }
 
 /// The text up to a line end, and what follows.

@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_core::directory::{Change, Directory, NamespaceObject, PolicyObject, Settings};
-use countersign_core::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
+use countersign_core::keyring::{KeyState, Keyring, RingKey};
 use countersign_core::names::{Audience, IssuerName, Namespace, ObjectName, ObjectRef, ScopeName, Uid};
 use countersign_core::policy::{
     Allow, Cors, Effect, Match, Methods, Mode, Pattern, Protection, RuleSource, ScopeDef, Selector, Source, Target,
@@ -92,18 +92,13 @@ impl Key {
     fn keys(&self) -> KeySet {
         let published_at = Timestamp::from_second(NOW - 86_400).expect("a time");
         let key = RingKey {
-            serial: 1,
-            jwk: self.jwk.clone(),
             state: KeyState::Active,
-            published_at,
-            published_serial: 1,
             activated_at: Some(published_at),
-            superseded: None,
             longest_lifetime: SignedDuration::from_hours(1),
-            private_half: PrivateHalf::Held,
+            ..RingKey::published(1, self.jwk.clone(), (published_at, 1))
         };
         let ring = ObjectName::new("default").expect("a name");
-        let ring = Keyring { ring, serial: 1, next_key: 2, lost_at: None, rollback_at: None, keys: vec![key] };
+        let ring = Keyring { serial: 1, next_key: 2, keys: vec![key], ..Keyring::empty(ring) };
         KeySet::build([&ring], [])
     }
 

@@ -17,7 +17,7 @@ use countersign_core::client::{
 };
 use countersign_core::client_secret::{RecordKey, SignerKeyring, VerifyingKeys, message, value};
 use countersign_core::directory::{Change, Directory, NamespaceObject, PolicyObject, Settings as DirectorySettings};
-use countersign_core::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
+use countersign_core::keyring::{KeyState, Keyring, RingKey};
 use countersign_core::names::{Audience, ClientId, IssuerName, Namespace, ObjectName, ObjectRef, ScopeName, Uid};
 use countersign_core::policy::{Cors, Grant, Grantee, Mode, NamespaceChoice, ScopeDef, Source, Unmatched};
 use countersign_core::revocation::{Entry, Revoked, Shard, Sink, SinkError};
@@ -272,27 +272,15 @@ fn snapshot(secret_signer: &Ed25519KeyPair) -> Snapshot {
 }
 
 pub(super) fn empty_ring() -> Keyring {
-    Keyring {
-        ring: ObjectName::new("default").unwrap(),
-        serial: 1,
-        next_key: 2,
-        lost_at: None,
-        rollback_at: None,
-        keys: Vec::new(),
-    }
+    Keyring { serial: 1, next_key: 2, ..Keyring::empty(ObjectName::new("default").unwrap()) }
 }
 
 pub(super) fn ring_key(serial: u64, jwk: PublicJwk, state: KeyState) -> RingKey {
     RingKey {
-        serial,
-        jwk,
         state,
-        published_at: at(0),
-        published_serial: 1,
         activated_at: Some(at(0)),
-        superseded: None,
         longest_lifetime: SignedDuration::from_hours(1),
-        private_half: PrivateHalf::Held,
+        ..RingKey::published(serial, jwk, (at(0), 1))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign_api::{OAuthClient, ScopePolicy, SigningKey};
 use countersign_core::client_secret::{KeptRecord, Record, RecordKey};
 use countersign_core::directory::Settings;
-use countersign_core::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
+use countersign_core::keyring::{KeyState, Keyring, RingKey};
 use countersign_core::names::{ClientId, IssuerName, KeyId, Namespace, ObjectName, ObjectRef, Uid};
 use countersign_core::revocation::{Entry, Sink};
 use countersign_core::timings::Timings;
@@ -107,24 +107,12 @@ fn ring(serial: u64, state: KeyState) -> Keyring {
     let now = Timestamp::from_second(1_000).unwrap();
     let jwk = PublicJwk::from_public_key(Algorithm::EdDSA, &[7; 32]).unwrap();
     let key = RingKey {
-        serial: 1,
-        jwk,
         state,
-        published_at: now,
-        published_serial: 1,
         activated_at: Some(now),
-        superseded: None,
         longest_lifetime: SignedDuration::from_hours(1),
-        private_half: PrivateHalf::Held,
+        ..RingKey::published(1, jwk, (now, 1))
     };
-    Keyring {
-        ring: ObjectName::new("default").unwrap(),
-        serial,
-        next_key: 2,
-        lost_at: None,
-        rollback_at: None,
-        keys: vec![key],
-    }
+    Keyring { serial, next_key: 2, keys: vec![key], ..Keyring::empty(ObjectName::new("default").unwrap()) }
 }
 
 /// Whether the key is known to be compromised.

@@ -101,6 +101,21 @@ pub struct RingKey {
 }
 
 impl RingKey {
+    /// A key that is published, and signs nothing yet.
+    pub fn published(serial: u64, jwk: PublicJwk, (at, ring_serial): (Timestamp, u64)) -> Self {
+        Self {
+            serial,
+            jwk,
+            state: KeyState::Published,
+            published_at: at,
+            published_serial: ring_serial,
+            activated_at: None,
+            superseded: None,
+            longest_lifetime: SignedDuration::ZERO,
+            private_half: PrivateHalf::Held,
+        }
+    }
+
     /// The thumbprint.
     pub fn key_id(&self) -> &KeyId {
         self.jwk.key_id()
@@ -175,7 +190,8 @@ impl Keyring {
         self.keys.iter().filter(|key| key.state == KeyState::Published)
     }
 
-    fn empty(ring: ObjectName) -> Self {
+    /// The keyring of a ring without keys.
+    pub fn empty(ring: ObjectName) -> Self {
         Self { ring, serial: 0, next_key: 1, lost_at: None, rollback_at: None, keys: Vec::new() }
     }
 }

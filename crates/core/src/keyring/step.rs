@@ -261,17 +261,7 @@ impl Round<'_> {
         let first_boot = !stored && draft.keys.is_empty() && self.highest_known() == 0;
         let published_serial = self.next_serial(draft);
         draft.next_key = new.serial + 1;
-        draft.keys.push(RingKey {
-            serial: new.serial,
-            jwk: new.jwk.clone(),
-            state: KeyState::Published,
-            published_at: self.now,
-            published_serial,
-            activated_at: None,
-            superseded: None,
-            longest_lifetime: SignedDuration::ZERO,
-            private_half: PrivateHalf::Held,
-        });
+        draft.keys.push(RingKey::published(new.serial, new.jwk.clone(), (self.now, published_serial)));
         if first_boot {
             self.activate(draft, new.serial);
         } else if !stored {

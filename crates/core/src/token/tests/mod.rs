@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::keyring::{KeyState, Keyring, PrivateHalf, RingKey};
+use crate::keyring::{KeyState, Keyring, RingKey};
 use crate::names::{KeyId, ObjectName};
 use crate::timings::Timings;
 
@@ -109,20 +109,13 @@ pub(super) fn key(algorithm: Algorithm) -> &'static TestKey {
 
 pub(super) fn ring(keys: impl IntoIterator<Item = (PublicJwk, KeyState)>) -> Keyring {
     let ring_key = |(index, (jwk, state)): (usize, (PublicJwk, KeyState))| RingKey {
-        serial: index as u64 + 1,
-        jwk,
         state,
-        published_at: Timestamp::UNIX_EPOCH,
-        published_serial: 1,
-        activated_at: None,
-        superseded: None,
-        longest_lifetime: SignedDuration::ZERO,
-        private_half: PrivateHalf::Held,
+        ..RingKey::published(index as u64 + 1, jwk, (Timestamp::UNIX_EPOCH, 1))
     };
     let keys: Vec<_> = keys.into_iter().enumerate().map(ring_key).collect();
     let next_key = keys.len() as u64 + 1;
     let name = ObjectName::new("default").expect("a name");
-    Keyring { ring: name, serial: 1, next_key, lost_at: None, rollback_at: None, keys }
+    Keyring { serial: 1, next_key, keys, ..Keyring::empty(name) }
 }
 
 /// All test keys in service.
