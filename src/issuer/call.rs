@@ -101,10 +101,23 @@ impl Outcomes {
     }
 }
 
+/// Serves a request: answered by `answer`, counted and logged as this endpoint's.
+pub(super) async fn serve(
+    issuer: &Issuer,
+    endpoint: Endpoint,
+    request: Request,
+    answer: impl AsyncFnOnce(&Issuer, &mut Call, Request) -> Result<Response, Refusal>,
+) -> Response {
+    let mut call = Call::begin(endpoint, &request);
+    let challenge = is_challenged(&request);
+    let result = answer(issuer, &mut call, request).await;
+    call.end(issuer, challenge, result)
+}
+
 // === impl Call ===
 
 impl Call {
-    pub(super) fn begin(endpoint: Endpoint, request: &Request) -> Self {
+    fn begin(endpoint: Endpoint, request: &Request) -> Self {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
         Self { endpoint, begun: Instant::now(), peer, client: None, deed: None }
     }
@@ -123,7 +136,7 @@ impl Call {
     }
 
     /// Turns the result into the answer, counts it and writes the access line.
-    pub(super) fn end(mut self, issuer: &Issuer, challenge: bool, result: Result<Response, Refusal>) -> Response {
+    fn end(mut self, issuer: &Issuer, challenge: bool, result: Result<Response, Refusal>) -> Response {
         let (response, error) = match result {
             Ok(response) => (response, None),
             Err(refusal) => {
@@ -163,6 +176,6 @@ impl Received {
 }
 
 /// Whether a 401 to this request needs a challenge (RFC 6749 section 5.2).
-pub(super) fn is_challenged(request: &Request) -> bool {
+fn is_challenged(request: &Request) -> bool {
     request.headers().contains_key(header::AUTHORIZATION)
 }

@@ -16,7 +16,7 @@ use crate::http::error::{Refusal, json};
 use crate::http::limiter::{Limiter, Rate};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::Caller;
-use crate::issuer::call::{Call, Endpoint, Received, is_challenged};
+use crate::issuer::call::{Call, Endpoint, Received, serve};
 
 const INACTIVE: &str = r#"{"active":false}"#;
 
@@ -26,10 +26,7 @@ pub(super) fn scans() -> Limiter {
 }
 
 pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request) -> Response {
-    let mut call = Call::begin(Endpoint::Introspect, &request);
-    let challenge = is_challenged(&request);
-    let result = answer(&issuer, &mut call, request).await;
-    call.end(&issuer, challenge, result)
+    serve(&issuer, Endpoint::Introspect, request, answer).await
 }
 
 async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Response, Refusal> {

@@ -16,16 +16,13 @@ use crate::http::access_log::{About, Deed};
 use crate::http::error::{Refusal, json};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::Caller;
-use crate::issuer::call::{Call, Endpoint, Received, is_challenged};
+use crate::issuer::call::{Call, Endpoint, Received, serve};
 
 /// How long the client waits for the write at most.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request) -> Response {
-    let mut call = Call::begin(Endpoint::Revoke, &request);
-    let challenge = is_challenged(&request);
-    let result = answer(&issuer, &mut call, request).await;
-    call.end(&issuer, challenge, result)
+    serve(&issuer, Endpoint::Revoke, request, answer).await
 }
 
 async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Response, Refusal> {

@@ -20,16 +20,13 @@ use crate::http::error::{Refusal, json};
 use crate::http::form::Form;
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::{Caller, PATIENCE};
-use crate::issuer::call::{Call, Endpoint, Received, is_challenged};
+use crate::issuer::call::{Call, Endpoint, Received, serve};
 use crate::issuer::signer::Signer;
 use crate::runtime::random;
 use crate::snapshot::Snapshot;
 
 pub(super) async fn endpoint(State(issuer): State<Arc<Issuer>>, request: Request) -> Response {
-    let mut call = Call::begin(Endpoint::Token, &request);
-    let challenge = is_challenged(&request);
-    let result = answer(&issuer, &mut call, request).await;
-    call.end(&issuer, challenge, result)
+    serve(&issuer, Endpoint::Token, request, answer).await
 }
 
 async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Response, Refusal> {
