@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use countersign_core::directory::Conflicts;
 
-use super::options::{self, Admin, Connection, Installation, IssuerUrl, Replica};
-use super::process::{Process, ProcessFlags};
-use super::roles::{Roles, Site, read_authorities};
+use super::cluster::Cluster;
+use super::options;
+use super::roles::read_authorities;
 use super::usage::require;
 use crate::objects::lease::LeaseTimings;
 use crate::snapshot::Role;
@@ -23,17 +22,7 @@ use crate::snapshot::Role;
 #[command(verbatim_doc_comment)]
 pub(crate) struct Controller {
     #[command(flatten)]
-    installation: Installation,
-    #[command(flatten)]
-    issuer: IssuerUrl,
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    replica: Replica,
-    #[command(flatten)]
-    admin: Admin,
-    #[command(flatten)]
-    process: ProcessFlags,
+    cluster: Cluster,
     /// Authorities that clients must trust to reach the issuer, PEM; handed out in each client's Secret as `ca.crt`. By
     /// default none is, and clients trust what they trust anyway
     #[arg(long, env = "COUNTERSIGN_CA_FILE", value_name = "FILE")]
@@ -56,13 +45,9 @@ impl Controller {
         require(self.lease_retry < self.lease_deadline, "--lease-retry must be shorter than --lease-deadline")?;
         let lease =
             LeaseTimings { duration: self.lease_duration, deadline: self.lease_deadline, retry: self.lease_retry };
-        let mut process = Process::start(&self.process)?;
-        let timings = self.installation.timings.values()?;
+        let mut process = self.cluster.process()?;
         let ca = self.ca_file.as_deref().map(read_authorities).transpose()?;
-        let site = Site::new(&self.installation, &self.issuer.issuer_url, timings, Conflicts::OldestWins)?;
-        process.serve_admin(self.admin.admin_listen).await?;
-        let objects = self.connection.objects(&process.clock).await?;
-        let mut roles = Roles::start(&mut process, objects, site, self.replica.name()?, Role::Controller);
+        let mut roles = self.cluster.roles(&mut process, Role::Controller).await?;
         roles.controller(ca, lease);
         process.run().await
     }

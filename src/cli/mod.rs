@@ -4,6 +4,7 @@
 
 mod accept_restore;
 mod check;
+mod cluster;
 mod colour;
 mod controller;
 mod crd;

@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use clap::Args;
-use countersign_core::directory::Conflicts;
 
-use super::options::{Admin, Connection, Installation, IssuerUrl, Replica, Tls};
-use super::process::{Process, ProcessFlags};
-use super::roles::{Roles, Site};
+use super::cluster::Cluster;
+use super::options::Tls;
 use crate::snapshot::Role;
 use crate::verifier::{Network, Settings};
 
@@ -21,17 +19,7 @@ use crate::verifier::{Network, Settings};
 #[command(verbatim_doc_comment)]
 pub(crate) struct Verifier {
     #[command(flatten)]
-    installation: Installation,
-    #[command(flatten)]
-    issuer: IssuerUrl,
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    replica: Replica,
-    #[command(flatten)]
-    admin: Admin,
-    #[command(flatten)]
-    process: ProcessFlags,
+    cluster: Cluster,
     #[command(flatten)]
     tls: Tls,
     #[command(flatten)]
@@ -66,12 +54,8 @@ impl Verifier {
     /// Runs until it is told to stop.
     pub(crate) async fn run(self) -> Result<()> {
         self.tls.files()?;
-        let mut process = Process::start(&self.process)?;
-        let timings = self.installation.timings.values()?;
-        let site = Site::new(&self.installation, &self.issuer.issuer_url, timings, Conflicts::OldestWins)?;
-        process.serve_admin(self.admin.admin_listen).await?;
-        let objects = self.connection.objects(&process.clock).await?;
-        let mut roles = Roles::start(&mut process, objects, site, self.replica.name()?, Role::Verifier);
+        let mut process = self.cluster.process()?;
+        let mut roles = self.cluster.roles(&mut process, Role::Verifier).await?;
         roles.verifier((self.grpc_listen, self.http_listen), &self.tls, self.wires.settings()).await?;
         process.run().await
     }
