@@ -8,6 +8,11 @@ use countersign_api::reasons::Reason;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+/// The condition that says whether a spec is well-formed and allowed.
+pub const ACCEPTED: &str = "Accepted";
+/// The condition that says whether all is as it should be.
+pub const READY: &str = "Ready";
+
 /// The most characters of a message; what is cut off says so.
 const MESSAGE_MAX: usize = 1024;
 

@@ -51,6 +51,9 @@ use crate::runtime::supervisor::Shutdown;
 
 /// The longest the loop sleeps: what changes without a key being offered (leadership, a clock that is set) is seen then.
 const TICK: Duration = Duration::from_secs(1);
+/// How old what lost its owner must be before it goes although nobody saw the owner go: in a restore it may come before the
+/// object it belongs to.
+const ORPHAN_GRACE: Duration = Duration::from_hours(1);
 /// How many objects of a kind are worked on at once.
 const CONCURRENCY: usize = 16;
 

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::conditions::{find, turned};
+use super::conditions::{ACCEPTED, find, turned};
 use super::table::Table;
 use super::{During, Failure, Kind, Pace, Queue, Urgency, Writer};
 use crate::objects::events::{Event, Severity};
@@ -20,10 +20,7 @@ use crate::runtime::live::Live;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 
-/// The condition whose turns are urgent and told.
-pub(super) const ACCEPTED: &str = "Accepted";
-
-/// A kind of which only status is written.
+/// A kind of which only status is written; the turns of [`ACCEPTED`] are urgent and told.
 pub trait Reported: Object + PartialEq {
     /// The value of the label `kind`.
     const NAME: &'static str;

@@ -10,8 +10,8 @@ use countersign_core::names::ObjectName;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::conditions::{self, Finding, Status};
-use super::reported::{ACCEPTED, Reported};
+use super::conditions::{self, ACCEPTED, Finding, Status};
+use super::reported::Reported;
 use crate::objects::Key;
 use crate::snapshot::Snapshot;
 

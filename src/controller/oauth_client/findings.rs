@@ -8,12 +8,10 @@ use countersign_core::names::Audience;
 use countersign_core::policy::Problem;
 
 use super::credentials::{CREDENTIALS_READY, SECRET_NOT_OWNED};
-use crate::controller::conditions::{Finding, Status};
+use crate::controller::conditions::{ACCEPTED, Finding, READY, Status};
 
-pub(super) const ACCEPTED: &str = "Accepted";
 pub(super) const RESOLVED_REFS: &str = "ResolvedRefs";
 pub(super) const FULLY_GRANTED: &str = "FullyGranted";
-pub(super) const READY: &str = "Ready";
 /// The reason of `Ready` where all is in place and no token is issued all the same.
 pub(super) const SUSPENDED: &str = "Suspended";
 const RECONCILING: &str = "Reconciling";

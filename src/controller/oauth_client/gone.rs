@@ -3,8 +3,6 @@
 //! Flows in: clients seen to go, and Secrets whose owner record names nobody. Flows out: an epoch above all its tokens,
 //! and the removal of its Secret and record as its deletionPolicy says.
 
-use std::time::Duration;
-
 use countersign_api::OAuthClient;
 use countersign_api::oauthclient::DeletionPolicy;
 use countersign_core::names::{ObjectRef, Uid};
@@ -17,12 +15,9 @@ use super::epochs;
 use super::execute::audit;
 use super::secret::is_retained;
 use super::world::There;
-use crate::controller::Failure;
+use crate::controller::{Failure, ORPHAN_GRACE};
 
 const REMOVE: &str = "remove the Secret of a client that is gone";
-/// How old a Secret must be before it is removed because nobody of its owner's name is there: in a restore Secrets may
-/// come before the objects they belong to.
-const ORPHAN_GRACE: Duration = Duration::from_hours(1);
 
 impl OAuthClients {
     /// Cleans up after the clients of this name that were seen to go.

@@ -9,9 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::OAuthClients;
 use super::credentials::{CREDENTIALS_READY, NO_SIGNER, OLD_VALUE_IN_USE, ROTATE_AT_INVALID};
-use super::findings::{ACCEPTED, FULLY_GRANTED, READY, RESOLVED_REFS, SUSPENDED};
+use super::findings::{FULLY_GRANTED, RESOLVED_REFS, SUSPENDED};
 use super::plan::Report;
-use crate::controller::conditions::{find, turned};
+use crate::controller::conditions::{ACCEPTED, READY, find, turned};
 use crate::controller::{During, Failure, Urgency};
 use crate::objects::events::{Event, Severity};
 

@@ -4,7 +4,6 @@
 //! nothing: no private half, no keyring. `default` never comes here, it is made again.
 
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use countersign_api::SigningKey;
 use countersign_core::keyring::{Departed, Keyring, wind_down};
@@ -14,12 +13,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::execute::read_keyring;
 use super::{MOST_STEPS, Parts, SigningKeys, Stored};
-use crate::controller::{During, Failure};
+use crate::controller::{During, Failure, ORPHAN_GRACE};
 use crate::objects::{Class, Key, Preconditions};
 
-/// How old a keyring must be before its ring is wound down although its SigningKey was not seen to go: in a restore it may
-/// come before the object it belongs to.
-const ORPHAN_GRACE: Duration = Duration::from_hours(1);
 const ACTION: &str = "wind down a ring";
 
 impl SigningKeys {

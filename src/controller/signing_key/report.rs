@@ -8,12 +8,10 @@ use countersign_core::policy::Problem;
 use jiff::Timestamp;
 
 use super::SigningKeys;
-use crate::controller::conditions::{Finding, Status, find, merge, turned};
+use crate::controller::conditions::{ACCEPTED, Finding, READY, Status, find, merge, turned};
 use crate::controller::{During, Failure, Urgency};
 use crate::objects::events::{Event, Severity};
 
-const READY: &str = "Ready";
-const ACCEPTED: &str = "Accepted";
 /// Exist only while they hold, and deserve an Event.
 const TROUBLES: [&str; 5] = ["RotationBlocked", "NoStandby", "KeyringLost", "RollbackDetected", WRITE_REFUSED];
 const WRITE_REFUSED: &str = "WriteRefused";
