@@ -32,7 +32,7 @@ const ROLLBACK: &str = "RollbackDetected";
 #[command(verbatim_doc_comment)]
 pub(crate) struct AcceptRestore {
     /// Name of the installation: SigningKeys of others are left alone
-    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = "default", value_name = "NAME")]
+    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = countersign_api::DEFAULT_ISSUER, value_name = "NAME")]
     issuer_name: IssuerName,
     /// Namespace of the controller, where the SigningKeys are
     #[arg(long, env = "COUNTERSIGN_SYSTEM_NAMESPACE", default_value = "countersign-system", value_name = "NAMESPACE")]

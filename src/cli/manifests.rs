@@ -26,7 +26,7 @@ const NO_ISSUER: &str = "https://issuer.invalid";
 #[command(next_help_heading = "Installation")]
 pub(super) struct Premises {
     /// Name of the installation; objects with another `spec.issuer` are passed over
-    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = "default", value_name = "NAME")]
+    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = countersign_api::DEFAULT_ISSUER, value_name = "NAME")]
     pub(super) issuer_name: IssuerName,
     /// The issuer's URL, which no policy may claim and tokens must carry; default: not known, and not checked
     #[arg(long, env = "COUNTERSIGN_ISSUER_URL", value_name = "URL", value_parser = options::issuer_url)]

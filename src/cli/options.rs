@@ -20,7 +20,7 @@ use crate::runtime::clock::Clock;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Installation {
     /// Name of this installation; it touches only objects whose `spec.issuer` is this name
-    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = "default", value_name = "NAME")]
+    #[arg(long, env = "COUNTERSIGN_ISSUER_NAME", default_value = countersign_api::DEFAULT_ISSUER, value_name = "NAME")]
     pub(crate) issuer_name: IssuerName,
     /// Namespace of the controller; internal state lies here, in <NAMESPACE>-keys and in <NAMESPACE>-replicas
     #[arg(long, env = "COUNTERSIGN_SYSTEM_NAMESPACE", default_value = "countersign-system", value_name = "NAMESPACE")]

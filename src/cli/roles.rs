@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use countersign_core::bounds::Reserved;
 use countersign_core::directory::{self, Conflicts};
-use countersign_core::keyring::ReplicaRole;
+use countersign_core::keyring::{DEFAULT_RING, ReplicaRole};
 use countersign_core::names::ObjectName;
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
@@ -42,9 +42,6 @@ use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 use crate::snapshot::{Feed, Role, Sources};
 use crate::verifier::{self, Verifier};
-
-/// The ring whose key signs where a client names none.
-const DEFAULT_RING: &str = "default";
 
 /// What an installation is, as values.
 #[derive(Clone)]

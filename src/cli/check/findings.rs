@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use countersign_api::SigningKey;
 use countersign_api::reasons::{Place as Standing, Reason};
 use countersign_api::signingkey::Ring;
+use countersign_api::{DEFAULT_ISSUER, SigningKey};
 use countersign_core::directory::{ClientView, Directory, PolicyView, reason};
-use countersign_core::keyring::RefusedTimings;
+use countersign_core::keyring::{DEFAULT_RING, RefusedTimings};
 use countersign_core::names::{Audience, ScopeName};
 use countersign_core::policy::{Mode, Problem};
 
@@ -80,7 +80,8 @@ impl Report {
 /// Whether this installation reads the object at all.
 fn is_ours(manifest: &Manifest, premises: &Premises) -> bool {
     let issuer = manifest.object.pointer("/spec/issuer").and_then(serde_json::Value::as_str);
-    ["Namespace", "Secret"].contains(&manifest.kind()) || issuer.unwrap_or("default") == premises.issuer_name.as_str()
+    ["Namespace", "Secret"].contains(&manifest.kind())
+        || issuer.unwrap_or(DEFAULT_ISSUER) == premises.issuer_name.as_str()
 }
 
 struct Gather<'a> {
@@ -158,7 +159,7 @@ impl Gather<'_> {
         let Some(spec) = view.accepted() else { return };
         let ring = &spec.tokens.signing_key;
         let known = |manifest: &&Manifest| manifest.kind() == "SigningKey" && *manifest.key.name == *ring.as_str();
-        if ring.as_str() != "default" && !self.world.survey.manifests.iter().any(|manifest| known(&manifest)) {
+        if ring.as_str() != DEFAULT_RING && !self.world.survey.manifests.iter().any(|manifest| known(&manifest)) {
             let message = format!("there is no SigningKey {ring} in the manifests");
             about.note(&Problem::new("spec.tokens.signingKey", "UnknownSigningKey", message));
         }

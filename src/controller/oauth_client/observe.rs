@@ -9,6 +9,7 @@ use countersign_api::OAuthClient;
 use countersign_api::metadata;
 use countersign_core::client::SecretMode;
 use countersign_core::directory::ClientView;
+use countersign_core::keyring::DEFAULT_RING;
 use countersign_core::names::{ObjectName, ObjectRef};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -118,9 +119,9 @@ fn former(key: &ObjectRef, object: &OAuthClient, world: &super::world::World) ->
     world.secret(&in_namespace(key, name))
 }
 
-/// `default` is made by the controller itself.
+/// The default ring is made by the controller itself.
 fn exists(name: &ObjectName, snapshot: &Snapshot) -> bool {
-    name.as_str() == "default" || snapshot.directory.rings().any(|ring| ring == name)
+    name.as_str() == DEFAULT_RING || snapshot.directory.rings().any(|ring| ring == name)
 }
 
 pub(super) fn in_namespace(key: &ObjectRef, name: &str) -> Key {

@@ -2,7 +2,7 @@
 
 use countersign_api::SigningKey;
 use countersign_api::signingkey::SigningKeySpec;
-use countersign_core::keyring::{Keyring, NeedKey, NewKey, RingSpec};
+use countersign_core::keyring::{DEFAULT_RING, Keyring, NeedKey, NewKey, RingSpec};
 use countersign_core::names::ObjectName;
 use countersign_core::token::PublicJwk;
 use k8s_openapi::ByteString;
@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 
 use super::make::{Made, make};
-use super::{DEFAULT, Parts, SigningKeys, Stored};
+use super::{Parts, SigningKeys, Stored};
 use crate::controller::{During, Failure, WriteError};
 use crate::objects::layout::{self, KEYRING_DATA, PRIVATE_KEY_DATA, PUBLIC_JWK, Part, RING, SERIAL};
 use crate::objects::{Class, Error as StoreError, Key, Preconditions};
@@ -25,7 +25,7 @@ impl SigningKeys {
     pub(super) async fn create_default(&self) -> Result<(), Failure> {
         let Parts { writer, layout, .. } = &self.parts;
         let spec = SigningKeySpec { issuer: layout.issuer_name().to_string(), ..SigningKeySpec::default() };
-        let mut key = SigningKey::new(DEFAULT, spec);
+        let mut key = SigningKey::new(DEFAULT_RING, spec);
         key.metadata.namespace = Some(layout.system_namespace().to_owned());
         match writer.create(&key).await {
             Ok(_) | Err(WriteError::Store(StoreError::AlreadyExists { .. })) => Ok(()),

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_api::SigningKey;
 use countersign_api::signingkey::Ring;
-use countersign_core::keyring::{Keyring, Observed, Step, step};
+use countersign_core::keyring::{DEFAULT_RING, Keyring, Observed, Step, step};
 use countersign_core::names::ObjectName;
 use countersign_core::timings::Timings;
 use futures::StreamExt;
@@ -40,9 +40,6 @@ use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
-
-/// The ring there always is.
-pub const DEFAULT: &str = "default";
 
 /// A look at a ring is at most so many steps; what is left goes with the next look.
 const MOST_STEPS: usize = 16;
@@ -98,7 +95,7 @@ impl SigningKeys {
                     // Only a whole listing tells whose SigningKey is not there; none of its steps would.
                     if !listed && self.objects().is_synced() {
                         listed = true;
-                        self.rings().into_iter().chain(ObjectName::new(DEFAULT)).for_each(|ring| queue.offer(ring));
+                        self.rings().into_iter().chain(ObjectName::new(DEFAULT_RING)).for_each(|ring| queue.offer(ring));
                     }
                 }
                 () = changes.changed() => {
@@ -221,7 +218,7 @@ impl Kind for SigningKeys {
             if !synced || malformed || foreign {
                 return Ok(None);
             }
-            if name.as_str() == DEFAULT {
+            if name.as_str() == DEFAULT_RING {
                 self.create_default().await?;
                 return Ok(None);
             }

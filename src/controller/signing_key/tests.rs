@@ -58,7 +58,7 @@ impl Bed {
             let listed = keys.next().await.unwrap();
             self.kind.objects().apply(listed);
             let before = self.versions().await;
-            let wake_at = self.kind.reconcile(&ObjectName::new(DEFAULT).unwrap()).await.unwrap();
+            let wake_at = self.kind.reconcile(&ObjectName::new(DEFAULT_RING).unwrap()).await.unwrap();
             if self.versions().await == before {
                 return wake_at;
             }
@@ -72,7 +72,7 @@ impl Bed {
     }
 
     fn key(&self) -> Key {
-        Key::namespaced(self.layout.system_namespace(), DEFAULT)
+        Key::namespaced(self.layout.system_namespace(), DEFAULT_RING)
     }
 
     async fn object(&self) -> Option<SigningKey> {
@@ -80,7 +80,7 @@ impl Bed {
     }
 
     async fn map(&self) -> Option<ConfigMap> {
-        self.objects.get(&self.layout.keyring(DEFAULT)).await.unwrap()
+        self.objects.get(&self.layout.keyring(DEFAULT_RING)).await.unwrap()
     }
 
     async fn ring(&self) -> Keyring {
@@ -92,7 +92,7 @@ impl Bed {
     }
 
     async fn private(&self, serial: u64) -> Option<Vec<u8>> {
-        let secret: Option<Secret> = self.objects.get(&self.layout.signing_key(DEFAULT, serial)).await.unwrap();
+        let secret: Option<Secret> = self.objects.get(&self.layout.signing_key(DEFAULT_RING, serial)).await.unwrap();
         secret.map(|secret| secret.data.unwrap()[PRIVATE_KEY_DATA].0.clone())
     }
 
@@ -103,7 +103,7 @@ impl Bed {
     }
 
     fn spec() -> RingSpec {
-        let key = SigningKey::new(DEFAULT, countersign_api::SigningKeySpec::default());
+        let key = SigningKey::new(DEFAULT_RING, countersign_api::SigningKeySpec::default());
         Ring::try_from(&key).unwrap().spec
     }
 
@@ -182,7 +182,7 @@ async fn a_compromised_half_left_by_a_crash_is_passed_over() {
 #[tokio::test]
 async fn a_secret_that_is_there_already_is_passed_over_and_cleared_later() {
     let bed = Bed::new();
-    let metadata = bed.layout.meta(&bed.layout.signing_key(DEFAULT, 1), Part::SigningKey);
+    let metadata = bed.layout.meta(&bed.layout.signing_key(DEFAULT_RING, 1), Part::SigningKey);
     let data = Some([(PRIVATE_KEY_DATA.to_owned(), ByteString(vec![1]))].into());
     bed.objects.create(&Secret { metadata, data, ..Secret::default() }).await.unwrap();
     bed.settle().await;
@@ -195,7 +195,7 @@ async fn a_deleted_keyring_is_written_back_by_the_leader_that_remembers_it() {
     let bed = Bed::new();
     bed.settle().await;
     let before = bed.ring().await;
-    bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT), &Preconditions::default()).await.unwrap();
+    bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT_RING), &Preconditions::default()).await.unwrap();
     bed.settle().await;
     let after = bed.ring().await;
     assert!(after.serial > before.serial && after.keys == before.keys);
@@ -207,7 +207,7 @@ async fn a_keyring_nobody_remembers_is_begun_anew() {
     let bed = Bed::new();
     bed.settle().await;
     let before = bed.ring().await;
-    bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT), &Preconditions::default()).await.unwrap();
+    bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT_RING), &Preconditions::default()).await.unwrap();
     let bed = Bed { kind: Bed::leader(&bed.objects, &bed.layout, &bed.clock), ..bed };
     bed.settle().await;
     // No verifier lives, so the new key signs at once.
@@ -230,7 +230,7 @@ fn heartbeat(layout: &Layout, serial: u64, version: &str) -> Lease {
 async fn a_keyring_begun_anew_waits_for_a_verifier_that_remembers_the_old_one() {
     let bed = Bed::new();
     bed.settle().await;
-    bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT), &Preconditions::default()).await.unwrap();
+    bed.objects.delete::<ConfigMap>(&bed.layout.keyring(DEFAULT_RING), &Preconditions::default()).await.unwrap();
     let bed = Bed { kind: Bed::leader(&bed.objects, &bed.layout, &bed.clock), ..bed };
     let hear = |change| bed.kind.parts.replicas.witnesses().observe(&change, bed.clock.now());
     assert!(hear(Change::Reset(vec![heartbeat(&bed.layout, 40, "1")], Vec::new())));

@@ -4,6 +4,7 @@
 
 use countersign_core::client as core;
 use countersign_core::client::{Client, ClientObject, ClientSpec};
+use countersign_core::keyring::DEFAULT_RING;
 use countersign_core::names::{ClientId, ObjectName, ObjectRef};
 use countersign_core::policy::Problem;
 use countersign_core::scope::ScopeSet;
@@ -139,7 +140,7 @@ pub(crate) fn scopes(element: &str, scopes: &[String]) -> Result<ScopeSet, Probl
 
 fn tokens(tokens: Tokens, problems: &mut Problems) -> Option<core::TokenSettings> {
     problems.unknown("spec.tokens", &tokens.unknown);
-    let signing_key = tokens.signing_key.as_deref().unwrap_or("default");
+    let signing_key = tokens.signing_key.as_deref().unwrap_or(DEFAULT_RING);
     let signing_key: ObjectName = problems.keep(read("spec.tokens.signingKey", signing_key))?;
     Some(core::TokenSettings {
         access_token_lifetime: tokens.access_token_lifetime.map(crate::Duration::get),

@@ -19,7 +19,8 @@ pub fn stand_in(body: &Value, issuer: &str) -> Option<PolicyObject> {
     let found = body.get("spec").and_then(Value::as_object);
     let spec = found.unwrap_or(&nothing);
     // Whose it is must be known for it to be another's.
-    let named = if found.is_some() { spec.get("issuer").map_or(Some("default"), Value::as_str) } else { None };
+    let named =
+        if found.is_some() { spec.get("issuer").map_or(Some(crate::DEFAULT_ISSUER), Value::as_str) } else { None };
     if named.is_some_and(|named| named != issuer) {
         return None;
     }

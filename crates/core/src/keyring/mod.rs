@@ -74,6 +74,9 @@ pub struct Superseded {
     pub serial: u64,
 }
 
+/// The ring whose key signs where a client names none; the controller sees to it that there is one.
+pub const DEFAULT_RING: &str = "default";
+
 /// One key of a ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
