@@ -174,7 +174,7 @@ fn policy(number: usize, rules: usize, generation: i64) -> (ObjectRef, PolicyObj
         unreadable: None,
     };
     let uid = Uid::new(&format!("u{number}")).expect("a uid");
-    let object = PolicyObject { object: object.clone(), uid, created_at: now(), generation, source };
+    let object = PolicyObject::new(object.clone(), uid, now(), generation, source);
     (object.object.clone(), object)
 }
 

@@ -67,7 +67,7 @@ impl Report {
                 foreign += 1;
             }
         }
-        let rules = directory.policies().map(|policy| policy.object.source.rules.len()).sum();
+        let rules = directory.policies().map(|policy| policy.object.compiled.rule_count()).sum();
         let others = world.survey.others;
         Self { findings: gather.ordered(), files: world.survey.files, objects, rules, others, foreign }
     }
@@ -279,6 +279,6 @@ fn shadows(view: &PolicyView) -> Vec<(String, String)> {
     if source.mode == Mode::Shadow {
         return vec![("spec.mode".to_owned(), "the policy".to_owned())];
     }
-    let rules = source.rules.iter().enumerate().filter(|(_, rule)| rule.mode == Mode::Shadow);
-    rules.map(|(index, rule)| (format!("spec.rules[{index}].mode"), format!("rule {}", rule.name))).collect()
+    let rules = view.object.compiled.shadow_rules();
+    rules.map(|(index, name)| (format!("spec.rules[{index}].mode"), format!("rule {name}"))).collect()
 }

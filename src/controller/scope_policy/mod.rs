@@ -111,7 +111,7 @@ fn not_enforcing(view: &PolicyView) -> Finding {
 
 /// `12 of 13`.
 fn rules_in_force(view: &PolicyView) -> String {
-    let rules = view.object.source.rules.len();
+    let rules = view.object.compiled.rule_count();
     let whole = (0..rules).filter(|index| {
         let element = format!("spec.rules[{index}]");
         !view.problems.iter().any(|problem| problem.element.starts_with(&element))

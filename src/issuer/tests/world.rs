@@ -327,7 +327,7 @@ fn policy() -> Change {
         unreadable: None,
     };
     let uid = Uid::new("policy-1").unwrap();
-    let policy = PolicyObject { object: object.clone(), uid, created_at: at(-100), generation: 1, source };
+    let policy = PolicyObject::new(object.clone(), uid, at(-100), 1, source);
     Change::Policy(object, Some(Arc::new(policy)))
 }
 

@@ -127,13 +127,9 @@ fn snapshot(policies: &[(&str, &str)], rings: &[Keyring]) -> Snapshot {
             (Namespace::new(namespace).expect("a name"), ObjectRef::new(namespace, name).expect("a name"));
         let labels = BTreeMap::new();
         let of_namespace = Arc::new(NamespaceObject { name: namespace.clone(), labels });
-        let of_policy = Arc::new(PolicyObject {
-            object: object.clone(),
-            uid: Uid::new("u").expect("a uid"),
-            created_at: Timestamp::from_second(NOW - 1000).expect("a time"),
-            generation: 1,
-            source: policy(&object),
-        });
+        let created_at = Timestamp::from_second(NOW - 1000).expect("a time");
+        let uid = Uid::new("u").expect("a uid");
+        let of_policy = Arc::new(PolicyObject::new(object.clone(), uid, created_at, 1, policy(&object)));
         [Change::Namespace(namespace, Some(of_namespace)), Change::Policy(object, Some(of_policy))]
     });
     let directory = Directory::empty(Arc::new(installation)).apply(changes);

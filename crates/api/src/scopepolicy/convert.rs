@@ -9,7 +9,7 @@ use countersign_core::policy::{self as core, HostPattern, Pattern, Problem, Sour
 
 use super::{CorsPreflight, Grant, Grantee, Mode, Namespaces, Route, ScopeDefinition, ScopePolicy, ScopePolicySpec};
 use super::{TargetGroup, TargetKind, TargetRef, TokenSource, Unmatched, convert_rules};
-use crate::metadata::{self, MetadataError};
+use crate::metadata::{self, Identity, MetadataError};
 use crate::oauthclient::scopes;
 use crate::problems::{invalid, read, unknown_field, unknown_word};
 
@@ -17,14 +17,8 @@ impl TryFrom<&ScopePolicy> for PolicyObject {
     type Error = MetadataError;
 
     fn try_from(policy: &ScopePolicy) -> Result<Self, MetadataError> {
-        let identity = metadata::identity(&policy.metadata)?;
-        Ok(Self {
-            object: identity.object,
-            uid: identity.uid,
-            created_at: identity.created_at,
-            generation: identity.generation,
-            source: source(&policy.spec),
-        })
+        let Identity { object, uid, created_at, generation } = metadata::identity(&policy.metadata)?;
+        Ok(Self::new(object, uid, created_at, generation, source(&policy.spec)))
     }
 }
 
@@ -191,7 +185,7 @@ mod tests {
 
     fn read(mut spec: Value) -> Source {
         spec["audience"] = json!("https://orders.shop.svc");
-        PolicyObject::try_from(&object::<ScopePolicy>("ScopePolicy", "orders", &spec)).expect("has an identity").source
+        source(&object::<ScopePolicy>("ScopePolicy", "orders", &spec).spec)
     }
 
     fn problem<T>(element: &Result<T, Problem>) -> (&str, &str) {

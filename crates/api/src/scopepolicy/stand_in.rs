@@ -34,7 +34,7 @@ pub fn stand_in(body: &Value, issuer: &str) -> Option<PolicyObject> {
     let mut source = source(&read);
     source.unreadable = Some(known);
     let metadata::Identity { object, uid, created_at, generation } = identity;
-    Some(PolicyObject { object, uid, created_at, generation, source })
+    Some(PolicyObject::new(object, uid, created_at, generation, source))
 }
 
 /// The metadata that says which object it is, less what might not be readable beside it.

@@ -23,7 +23,7 @@ use crate::directory::hosts::HostClaims;
 use crate::directory::map::Hashed;
 use crate::directory::view::NamespaceView;
 use crate::names::{IssuerName, KeyId, Namespace, ObjectName, ObjectRef, Uid};
-use crate::policy::{PolicySet, Selector, Source};
+use crate::policy::{Compiled, PolicySet, Selector, Source, compile};
 use crate::timings::Timings;
 
 mod affected;
@@ -93,8 +93,10 @@ pub struct PolicyObject {
     pub created_at: Timestamp,
     /// `metadata.generation`.
     pub generation: i64,
-    /// What it says.
-    pub source: Source,
+    /// What it says, but for its rules.
+    pub source: Source<()>,
+    /// Its rules, and what is wrong with any of it.
+    pub compiled: Arc<Compiled>,
 }
 
 /// A Namespace as the Directory holds it.
@@ -225,6 +227,16 @@ impl Directory {
 
     fn namespace(&self, name: &Namespace) -> Option<&NamespaceView> {
         self.namespaces.get(name.as_str()).map(|view| &**view)
+    }
+}
+
+// === impl PolicyObject ===
+
+impl PolicyObject {
+    /// Compiles what the object says, once for as long as it stays as it is.
+    pub fn new(object: ObjectRef, uid: Uid, created_at: Timestamp, generation: i64, source: Source) -> Self {
+        let compiled = Arc::new(compile(&object, &source));
+        Self { object, uid, created_at, generation, source: source.without_rules(), compiled }
     }
 }
 

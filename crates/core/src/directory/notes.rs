@@ -5,22 +5,20 @@
 //! from ever being asked is that no host and path prefix its policy holds leads to it.
 
 use crate::directory::{Directory, PolicyView, reason};
-use crate::policy::{Condition, Grantee, LabelSelector, Problem, Protection, RuleSource};
+use crate::policy::{Condition, Grantee, LabelSelector, Pattern, Problem};
 
 impl Directory {
     /// What of a policy is in force and does nothing, or trusts what it should not.
     pub fn notes(&self, policy: &PolicyView) -> Vec<Problem> {
         let source = &policy.object.source;
         let mut notes = Vec::new();
-        if policy.accepted.hosts.is_empty() && !source.rules.is_empty() {
+        if policy.accepted.hosts.is_empty() && policy.object.compiled.rule_count() > 0 {
             let message = "the policy holds no host, so no request is ever judged by its rules: \
                            name a Service in spec.targetRefs, or hosts in spec.routes";
             notes.push(Problem::new("spec.targetRefs", reason::NEVER_REACHED, message));
         }
-        for (index, rule) in source.rules.iter().enumerate() {
-            notes.extend(never_reached(policy, index, rule));
-            notes.extend(callers_word(index, rule));
-        }
+        notes.extend(never_reached(policy));
+        notes.extend(callers_word(policy));
         for (index, grant) in source.grants.iter().enumerate() {
             let to = grant.iter().flat_map(|grant| grant.to.iter().enumerate());
             notes.extend(to.filter_map(|(at, to)| {
@@ -50,34 +48,32 @@ impl Directory {
 }
 
 /// Matches that no path under a prefix the policy holds can have.
-fn never_reached(policy: &PolicyView, index: usize, rule: &RuleSource) -> Vec<Problem> {
-    let prefixes = || policy.accepted.hosts.iter().map(|(_, prefix)| prefix);
-    let matches = rule.matches.iter().enumerate().filter_map(|(at, found)| Some((at, found.as_ref().ok()?)));
-    let apart = matches.filter(|(_, found)| prefixes().next().is_some() && !prefixes().any(|p| found.pattern.meets(p)));
-    let note = |(at, found): (usize, &crate::policy::Match)| {
-        let mut held: Vec<_> = prefixes().map(ToString::to_string).collect();
+fn never_reached(policy: &PolicyView) -> Vec<Problem> {
+    let mut prefixes: Vec<_> = policy.accepted.hosts.iter().map(|(_, prefix)| prefix).collect();
+    prefixes.dedup();
+    let patterns = policy.object.compiled.patterns();
+    let apart =
+        patterns.filter(|(.., found)| !prefixes.is_empty() && !prefixes.iter().any(|prefix| found.meets(prefix)));
+    let note = |(rule, at, found): (usize, usize, &Pattern)| {
+        let mut held: Vec<_> = prefixes.iter().map(ToString::to_string).collect();
         held.sort();
         held.dedup();
         let message = format!(
-            "no request has this path: the policy holds {}, and {} lies beside that. Paths of rules are whole, spec.routes[].pathPrefix included",
+            "no request has this path: the policy holds {}, and {found} lies beside that. Paths of rules are whole, spec.routes[].pathPrefix included",
             held.join(" and "),
-            found.pattern
         );
-        Problem::new(format!("spec.rules[{index}].matches[{at}].path"), reason::NEVER_REACHED, message)
+        Problem::new(format!("spec.rules[{rule}].matches[{at}].path"), reason::NEVER_REACHED, message)
     };
     apart.map(note).collect()
 }
 
 /// Conditions that rest on headers any caller may set.
-fn callers_word(index: usize, rule: &RuleSource) -> Vec<Problem> {
-    let Ok(effect) = &rule.effect else { return Vec::new() };
-    let Protection::Scoped(allow) = &effect.protection else { return Vec::new() };
-    let conditions = allow.iter().enumerate().filter_map(|(at, allow)| Some((at, allow.when.as_deref()?)));
-    let reads = |source: &str| Condition::compile(source).is_ok_and(|condition| condition.reads_headers());
-    let note = |(at, _)| {
+fn callers_word(policy: &PolicyView) -> Vec<Problem> {
+    let conditions = policy.object.compiled.conditions().filter(|(.., condition)| condition.reads_headers());
+    let note = |(rule, at, _): (usize, usize, &Condition)| {
         let message = "request.headers is the caller's word unless the proxy sets that header itself: \
                        decide by token or path where you can";
-        Problem::new(format!("spec.rules[{index}].allow[{at}].when"), reason::CALLERS_WORD, message)
+        Problem::new(format!("spec.rules[{rule}].allow[{at}].when"), reason::CALLERS_WORD, message)
     };
-    conditions.filter(|(_, source)| reads(source)).map(note).collect()
+    conditions.map(note).collect()
 }

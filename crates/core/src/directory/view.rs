@@ -12,7 +12,7 @@ use crate::directory::hosts::HostKey;
 use crate::directory::map::Ordered;
 use crate::directory::{AudienceView, ClientView, NamespaceObject, PolicyObject, Settings, reason};
 use crate::names::{Audience, Namespace, ObjectName, ScopeName};
-use crate::policy::{Accepted, Compiled, HostPattern, Pattern, PolicySet, Problem, Protection, Target, compile};
+use crate::policy::{Accepted, HostPattern, Pattern, PolicySet, Problem, Target};
 use crate::scope::ScopeSet;
 
 /// One namespace of the Directory.
@@ -47,7 +47,6 @@ pub struct PolicyView {
     pub problems: Vec<Problem>,
     /// The policy alone, once it is known what it holds.
     pub(super) set: Option<Arc<PolicySet>>,
-    compiled: Arc<Compiled>,
     /// What it claims within its bounds.
     pub(super) claims: Arc<[ElementClaim]>,
     /// What is out of its bounds.
@@ -76,10 +75,10 @@ impl PartialEq for NamespaceView {
     }
 }
 
-/// The same: what is compiled is a function of the object.
+/// The same.
 impl PartialEq for PolicyView {
     fn eq(&self, other: &Self) -> bool {
-        let Self { object, accepted, problems, set: _, compiled: _, claims, out_of_bounds } = self;
+        let Self { object, accepted, problems, set: _, claims, out_of_bounds } = self;
         (object, accepted, problems) == (&other.object, &other.accepted, &other.problems)
             && (claims, out_of_bounds) == (&other.claims, &other.out_of_bounds)
     }
@@ -135,7 +134,9 @@ impl NamespaceView {
         let mut policies: Vec<_> = self.policies.values().map(|policy| policy.settle(&conflict)).collect();
         self.set = match policies.as_slice() {
             [PolicyView { set: Some(only), .. }] => only.clone(),
-            all => Arc::new(PolicySet::build(all.iter().map(|policy| (policy.compiled.clone(), &policy.accepted)))),
+            all => {
+                Arc::new(PolicySet::build(all.iter().map(|policy| (policy.object.compiled.clone(), &policy.accepted))))
+            }
         };
         let mut audiences: BTreeMap<Audience, AudienceView> = BTreeMap::new();
         for policy in &policies {
@@ -161,17 +162,9 @@ impl NamespaceView {
 impl PolicyView {
     /// A policy whose claims nobody has settled yet.
     pub(super) fn new(object: Arc<PolicyObject>, bounds: &Bounds, settings: &Settings) -> Self {
-        let compiled = Arc::new(compile(&object.object, &object.source));
         let (claims, out_of_bounds) = (Arc::default(), Arc::default());
-        let unsettled = Self {
-            object,
-            accepted: Accepted::default(),
-            problems: Vec::new(),
-            set: None,
-            compiled,
-            claims,
-            out_of_bounds,
-        };
+        let unsettled =
+            Self { object, accepted: Accepted::default(), problems: Vec::new(), set: None, claims, out_of_bounds };
         unsettled.within(bounds, settings)
     }
 
@@ -183,7 +176,7 @@ impl PolicyView {
 
     fn settle(&self, conflict: impl Fn(&ElementClaim) -> Option<Problem>) -> Self {
         let mut accepted = Accepted::default();
-        let mut problems = self.compiled.problems().to_vec();
+        let mut problems = self.object.compiled.problems().to_vec();
         problems.extend(self.out_of_bounds.iter().cloned());
         for claim in self.claims.iter() {
             match (conflict(claim), &claim.thing) {
@@ -196,7 +189,7 @@ impl PolicyView {
         // The spellings of a Service's name share their element.
         problems.dedup();
         let set = self.set.clone().filter(|_| accepted == self.accepted);
-        let set = set.unwrap_or_else(|| Arc::new(PolicySet::build([(self.compiled.clone(), &accepted)])));
+        let set = set.unwrap_or_else(|| Arc::new(PolicySet::build([(self.object.compiled.clone(), &accepted)])));
         Self { accepted, problems, set: Some(set), ..self.clone() }
     }
 }
@@ -267,12 +260,8 @@ fn dangling(object: &PolicyObject, audience: &AudienceView) -> Vec<Problem> {
             check(format!("spec.grants[{index}].scopes"), &grant.scopes);
         }
     }
-    for (index, rule) in object.source.rules.iter().enumerate() {
-        let Ok(effect) = &rule.effect else { continue };
-        let Protection::Scoped(allow) = &effect.protection else { continue };
-        for (at, allow) in allow.iter().enumerate() {
-            check(format!("spec.rules[{index}].allow[{at}].scopes"), &allow.scopes);
-        }
+    for (rule, at, scopes) in object.compiled.wanted_scopes() {
+        check(format!("spec.rules[{rule}].allow[{at}].scopes"), scopes);
     }
     problems
 }

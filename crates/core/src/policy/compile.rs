@@ -13,7 +13,7 @@ use crate::directory::reason;
 use crate::names::ObjectRef;
 use crate::scope::ScopeSet;
 
-/// A policy's own part of every set it is in.
+/// A policy's own part of every set it is in; of its rules the one form that is kept.
 #[derive(Debug)]
 pub struct Compiled {
     pub(super) object: ObjectRef,
@@ -24,14 +24,14 @@ pub struct Compiled {
     pub(super) reads_header: bool,
     /// Whether it stands in for an object that could not be read.
     pub(super) unreadable: Option<Unreadable>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) rules: Box<[Rule]>,
     /// The same by path, for every set in which the policy shares its hosts with no other.
     pub(super) routes: Arc<Routes>,
     problems: Vec<Problem>,
 }
 
 /// A rule as it is judged.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
     pub(super) mode: Mode,
@@ -40,7 +40,7 @@ pub(super) struct Rule {
 }
 
 /// Requests a rule is about.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct RuleMatch {
     /// Where it stands in the source, for problems found later.
     pub(super) index: usize,
@@ -51,17 +51,17 @@ pub(super) struct RuleMatch {
 }
 
 /// What a rule asks for, compiled.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum RuleEffect {
     Public,
     Authenticated,
     Scoped(Box<[Way]>),
-    /// It could not be understood or compiled: whatever it matches is refused.
-    Refused,
+    /// It could not be understood or compiled: whatever it matches is refused. The scopes it names are for reports.
+    Refused(Box<[ScopeSet]>),
 }
 
 /// One way to be let in.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Way {
     pub(super) scopes: ScopeSet,
     pub(super) when: Option<Arc<Condition>>,
@@ -84,6 +84,56 @@ impl Compiled {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
+
+    /// How many rules there are, in force or not.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The rules that are only counted: where each stands, and its name.
+    pub fn shadow_rules(&self) -> impl Iterator<Item = (usize, &str)> {
+        let shadows = self.rules.iter().enumerate().filter(|(_, rule)| rule.mode == Mode::Shadow);
+        shadows.map(|(index, rule)| (index, &*rule.name))
+    }
+
+    /// The paths rules match: which rule, which of its matches, the path.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = (usize, usize, &Pattern)> {
+        let rules = self.rules.iter().enumerate();
+        rules.flat_map(|(rule, of)| of.matches.iter().map(move |found| (rule, found.index, &found.pattern)))
+    }
+
+    /// The scopes rules ask for: which rule, which of its `allow`, the scopes.
+    pub(crate) fn wanted_scopes(&self) -> impl Iterator<Item = (usize, usize, &ScopeSet)> {
+        self.rules.iter().enumerate().flat_map(|(rule, of)| {
+            let (ways, refused) = match &of.effect {
+                RuleEffect::Scoped(ways) => (&**ways, &[][..]),
+                RuleEffect::Refused(scopes) => (&[][..], &**scopes),
+                RuleEffect::Public | RuleEffect::Authenticated => (&[][..], &[][..]),
+            };
+            let scopes = ways.iter().map(|way| &way.scopes).chain(refused);
+            scopes.enumerate().map(move |(at, scopes)| (rule, at, scopes))
+        })
+    }
+
+    /// The conditions of rules: which rule, which of its `allow`, the condition.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = (usize, usize, &Condition)> {
+        self.rules.iter().enumerate().flat_map(|(rule, of)| {
+            let ways = if let RuleEffect::Scoped(ways) = &of.effect { &**ways } else { &[] };
+            ways.iter().enumerate().filter_map(move |(at, way)| Some((rule, at, way.when.as_deref()?)))
+        })
+    }
+}
+
+/// `routes` follow from the rules.
+impl PartialEq for Compiled {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { object, mode, unmatched, cors_preflight, reads_header, unreadable, rules, routes: _, problems } =
+            self;
+        (object, mode, unmatched, cors_preflight)
+            == (&other.object, &other.mode, &other.unmatched, &other.cors_preflight)
+            && (reads_header, unreadable) == (&other.reads_header, &other.unreadable)
+            && (rules, problems) == (&other.rules, &other.problems)
+    }
 }
 
 /// Compiles a policy. What cannot be is a problem, and denies what it would have matched; nothing else suffers.
@@ -96,7 +146,7 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
     keep(&mut problems, &source.grants);
     keep(&mut problems, &source.resource_servers);
     not_built(source, &mut problems);
-    let rules: Vec<_> =
+    let rules: Box<[_]> =
         source.rules.iter().enumerate().map(|(at, rule)| compile_rule(at, rule, &mut problems)).collect();
     let reads_header = token_sources(&source.token_sources, &mut problems);
     Compiled {
@@ -106,7 +156,7 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
         cors_preflight: source.cors_preflight,
         reads_header,
         unreadable: source.unreadable,
-        routes: Arc::new(routes([rules.as_slice()])),
+        routes: Arc::new(routes([&*rules])),
         rules,
         problems,
     }
@@ -134,7 +184,7 @@ fn compile_rule(at: usize, rule: &RuleSource, problems: &mut Vec<Problem>) -> Ru
         Ok(Protection::Public) => RuleEffect::Public,
         Ok(Protection::Authenticated) => RuleEffect::Authenticated,
         Ok(Protection::Scoped(allow)) => compile_ways(at, allow, problems),
-        Err(_) => RuleEffect::Refused,
+        Err(_) => RuleEffect::Refused(Box::default()),
     };
     Rule { name: rule.name.as_str().into(), mode: rule.mode, matches, effect }
 }
@@ -160,7 +210,10 @@ fn compile_ways(rule: usize, allow: &[super::Allow], problems: &mut Vec<Problem>
             }
         }
     }
-    if ways.len() == allow.len() { RuleEffect::Scoped(ways.into()) } else { RuleEffect::Refused }
+    if ways.len() < allow.len() {
+        return RuleEffect::Refused(allow.iter().map(|entry| entry.scopes.clone()).collect());
+    }
+    RuleEffect::Scoped(ways.into())
 }
 
 /// Whether `Header` is among the sources; every other one is named as a problem and reads nothing.

@@ -168,7 +168,7 @@ impl<'s> Look<'_, 's> {
             needs: match &rule.effect {
                 RuleEffect::Public => Needs::Public,
                 RuleEffect::Authenticated => Needs::Authenticated,
-                RuleEffect::Refused => Needs::NotUnderstood,
+                RuleEffect::Refused(_) => Needs::NotUnderstood,
                 RuleEffect::Scoped(ways) => {
                     Needs::Scoped(ways.iter().map(|way| self.wanted(way, matched, standing)).collect())
                 }

@@ -157,12 +157,12 @@ impl PolicySet {
         let policies = || members.iter().filter_map(|&id| self.member(id)).map(|member| &*member.policy);
         let routes = match policies().next() {
             Some(only) if members.len() == 1 => Arc::clone(&only.routes),
-            _ => Arc::new(routes(policies().map(|policy| policy.rules.as_slice()))),
+            _ => Arc::new(routes(policies().map(|policy| &*policy.rules))),
         };
         Group {
             members: members.to_vec(),
             routes,
-            has_shadow_rules: policies().flat_map(|policy| &policy.rules).any(|rule| rule.mode == Mode::Shadow),
+            has_shadow_rules: policies().flat_map(|policy| &*policy.rules).any(|rule| rule.mode == Mode::Shadow),
             mode: policies().map(|policy| policy.mode).max().unwrap_or_default(),
             unmatched: policies().map(|policy| policy.unmatched).max().unwrap_or_default(),
             cors_preflight: policies().map(|policy| policy.cors_preflight).max().unwrap_or_default(),

@@ -79,9 +79,10 @@ impl fmt::Display for TokenSource {
     }
 }
 
-/// The typed source of a ScopePolicy. `Err` elements are out of force; [`RuleSource`] says what that means for rules.
+/// The typed source of a ScopePolicy. `Err` elements are out of force; [`RuleSource`] says what that means for rules. Once it
+/// is compiled the rules are held as they are judged, and what is left of the source is a `Source<()>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct Source<Rules = Vec<RuleSource>> {
     /// The audience tokens must be for.
     pub audience: Result<Audience, Problem>,
     /// The objects that serve the audience.
@@ -97,7 +98,7 @@ pub struct Source {
     /// Own-namespace clients that may exchange this audience's tokens.
     pub resource_servers: Vec<Result<ClientId, Problem>>,
     /// What the scopes open.
-    pub rules: Vec<RuleSource>,
+    pub rules: Rules,
     /// What happens where no rule's path matches.
     pub unmatched: Unmatched,
     /// What happens to CORS preflights.
@@ -106,6 +107,28 @@ pub struct Source {
     pub token_sources: Vec<Result<TokenSource, Problem>>,
     /// Set on what stands in for an object that could not be read as a whole: nothing passes where it has a say.
     pub unreadable: Option<Unreadable>,
+}
+
+impl Source {
+    /// What is left once the rules are compiled.
+    pub(crate) fn without_rules(self) -> Source<()> {
+        let Self { audience, targets, routes, mode, scopes, grants, resource_servers, rules: _, .. } = self;
+        let Self { unmatched, cors_preflight, token_sources, unreadable, .. } = self;
+        Source {
+            audience,
+            targets,
+            routes,
+            mode,
+            scopes,
+            grants,
+            resource_servers,
+            rules: (),
+            unmatched,
+            cors_preflight,
+            token_sources,
+            unreadable,
+        }
+    }
 }
 
 /// How much is known of an object that could not be read.

@@ -101,7 +101,7 @@ where
         }
         let reason = match &selected.rule.effect {
             RuleEffect::Public => Reason::Public,
-            RuleEffect::Refused => return Err(Refusal::forbidden(Reason::RuleNotUnderstood)),
+            RuleEffect::Refused(_) => return Err(Refusal::forbidden(Reason::RuleNotUnderstood)),
             RuleEffect::Authenticated if token.scope.is_empty() => {
                 return Err(Refusal::forbidden(Reason::NothingAllowed));
             }

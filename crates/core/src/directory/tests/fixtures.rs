@@ -68,8 +68,7 @@ pub(crate) fn policy(text: &str, created: i64, change: impl FnOnce(&mut Source))
         unreadable: None,
     };
     change(&mut source);
-    let policy =
-        PolicyObject { uid: uid(&object), created_at: time(created), generation: 1, source, object: object.clone() };
+    let policy = PolicyObject::new(object.clone(), uid(&object), time(created), 1, source);
     Change::Policy(object, Some(Arc::new(policy)))
 }
 
