@@ -12,6 +12,10 @@ pub use host::Host;
 pub(crate) use host::{is_host_name, split_port};
 pub use path::{MAX_TARGET, read_path};
 
+/// Header lines of a request that look like ours, `x-countersign-*` in any spelling, and the longest name of one.
+const MAX_IDENTITIES: u8 = 32;
+const MAX_IDENTITY: usize = 128;
+
 /// The header lines of a request, however the front end keeps them.
 pub trait Headers: Sync {
     /// Calls `each` with every name, in any case, and value, in order. A name comes once for each of its lines.
@@ -72,8 +76,8 @@ pub enum Ambiguity {
     /// The query holds a fragment, a space or control bytes.
     #[error("the query holds a character that is not allowed")]
     Query,
-    /// A header that decides is repeated or no visible ASCII.
-    #[error("a header the decision rests on is repeated or malformed")]
+    /// A header that decides is repeated or no visible ASCII, or there are too many that claim to be ours.
+    #[error("a header the decision rests on is repeated or malformed, or too many begin with x-countersign-")]
     Header,
 }
 
@@ -181,13 +185,16 @@ struct Seen<'a> {
     hosts: u8,
     origin: bool,
     requested_method: bool,
+    identities: u8,
     ambiguity: Option<Ambiguity>,
 }
 
 impl Default for Seen<'_> {
     fn default() -> Self {
         let credential = Credential::None;
-        Self { credential, authorizations: 0, hosts: 0, origin: false, requested_method: false, ambiguity: None }
+        let (authorizations, hosts, identities) = (0, 0, 0);
+        let (origin, requested_method, ambiguity) = (false, false, None);
+        Self { credential, authorizations, hosts, origin, requested_method, identities, ambiguity }
     }
 }
 
@@ -208,7 +215,16 @@ impl<'a> Seen<'a> {
             13 | 17 | 22 if is_method_override(name) && !value.eq_ignore_ascii_case(parts.method.as_bytes()) => {
                 self.refuse(Ambiguity::MethodOverride);
             }
+            _ if is_identity_header(name.as_bytes()) => self.identity(name),
             _ => {}
+        }
+    }
+
+    /// Each spelling goes into the answer as one to remove, so an answer is as long as the caller makes it.
+    fn identity(&mut self, name: &str) {
+        self.identities = self.identities.saturating_add(1);
+        if self.identities > MAX_IDENTITIES || name.len() > MAX_IDENTITY {
+            self.refuse(Ambiguity::Header);
         }
     }
 
