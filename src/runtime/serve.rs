@@ -1,6 +1,7 @@
-//! The accept loop: HTTP/1.1 and HTTP/2, with TLS or without, for axum and tonic routes alike.
+//! The accept loop: HTTP/1.1 and HTTP/2, with TLS or without, for whatever answers every request.
 //!
-//! Flows in: connections, up to a limit; each has to bring its TLS handshake and its first request in time. Flows out:
+//! Flows in: connections, up to a limit; each has to bring its TLS handshake and its first request in time, and a request now
+//! and then from there on. Flows out:
 //! requests with a `Peer` extension. Once shutdown is announced, answers over HTTP/1 end their connection, so that clients
 //! look for another replica between two requests and none meets a close of ours; when it is requested, the port stops
 //! accepting, lets requests in hand finish and closes.
@@ -24,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at};
 use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
 
@@ -43,8 +45,9 @@ pub struct Limits {
     pub connections: usize,
     /// From a connection's beginning to its TLS handshake, and from there to its first request.
     pub header_read_timeout: Duration,
-    /// From an answer over HTTP/1 to the headers of the next request. Longer than proxies keep connections, so that they
-    /// close them and no request meets a close of ours.
+    /// From an answer over HTTP/1 to the headers of the next request; a connection that brings no request for so long is
+    /// asked to end, and cut after as long again, answers it never took with it. Longer than proxies keep connections, so
+    /// that they close them and no request meets a close of ours.
     pub idle: Duration,
     /// Header lines of a request.
     pub headers: usize,
@@ -105,7 +108,7 @@ impl Default for Limits {
             headers: 100,
             header_bytes: 64 * 1024,
             http2: true,
-            streams: 1024,
+            streams: 256,
             drain: Duration::from_secs(15),
         }
     }
@@ -228,6 +231,7 @@ impl<S: Serves> Each<S> {
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Framing::new(stream)), answer));
         let mut first_request = pin!(tokio::time::sleep(self.limits.header_read_timeout));
+        let mut periods = interval_at(Instant::now() + self.limits.idle, self.limits.idle);
         let mut waiting = true;
         let mut ending = false;
         let outcome = loop {
@@ -241,6 +245,16 @@ impl<S: Serves> Each<S> {
                         return;
                     }
                     waiting = false;
+                }
+                _ = periods.tick() => {
+                    if spoke.swap(false, Ordering::Relaxed) {
+                        waiting = false;
+                    } else if ending {
+                        return;
+                    } else {
+                        ending = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
                 () = self.shutdown.requested(), if !ending => {
                     ending = true;

@@ -149,6 +149,19 @@ async fn over_http2(address: SocketAddr, target: &str) -> Option<u16> {
 }
 
 #[tokio::test]
+async fn an_http2_connection_without_requests_is_asked_to_end_though_its_pings_are_answered() {
+    let server = start(Limits { idle: Duration::from_millis(200), ..Limits::default() }).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut requests, connection) = handshake.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post("http://a/echo").body("hello".to_owned()).unwrap();
+    assert_eq!(requests.send_request(request).await.unwrap().status(), 200);
+    let ended = tokio::time::timeout(Duration::from_secs(10), connection).await;
+    assert!(ended.is_ok_and(|ended| ended.is_ok()), "the server ends it");
+}
+
+#[tokio::test]
 async fn a_port_without_http2_answers_no_request_over_it() {
     let server = start(Limits::default()).await;
     assert_eq!(over_http2(server.address, "/echo").await, Some(200));
