@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Output;
 use super::findings::{Finding, Report, Severity};
-use crate::cli::colour::Colour;
+use crate::cli::colour::{Colour, plain};
 
 pub(super) fn print(report: &Report, output: Output) -> Result<()> {
     let text = match output {
@@ -27,11 +27,12 @@ pub(super) fn text(report: &Report, colour: Colour) -> String {
 /// `file:line: field` first, so that editors find it.
 fn one(finding: &Finding, colour: Colour) -> String {
     let Finding { severity, place, object, field, reason, message, next } = finding;
+    let (place, field, message) = (plain(&place.to_string()), plain(field), plain(message));
     let severity = match severity {
         Severity::Problem => colour.paint("1;31", format_args!("problem {reason}")),
         Severity::Note => colour.paint("1;33", format_args!("note {reason}")),
     };
-    let object = object.as_ref().map(|(kind, key)| format!(" in {kind} {key}")).unwrap_or_default();
+    let object = object.as_ref().map(|(kind, key)| plain(&format!(" in {kind} {key}"))).unwrap_or_default();
     let field = if field.is_empty() { String::new() } else { format!(" {}", colour.paint("1", field)) };
     let next = if next.is_empty() { String::new() } else { format!("  next: {next}\n") };
     format!("{place}:{field}\n  {severity}{object}: {message}\n{}", colour.paint("2", next))

@@ -18,10 +18,12 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Args};
 use countersign_core::policy::Selector;
 use countersign_core::token::{Jwks, KeySet};
@@ -34,6 +36,9 @@ use super::manifests::{Premises, stdin};
 use super::options::Connection;
 use super::usage::Usage;
 use crate::runtime::clock::Clock;
+
+/// The most bytes of a file with a token or with keys.
+const LARGEST_FILE: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,7 +135,8 @@ impl Explain {
         let text = match (&self.token, &self.token_file) {
             (Some(text), _) if text == "-" => stdin()?,
             (Some(text), _) => text.clone(),
-            (None, Some(file)) => std::fs::read_to_string(file).context("cannot read the file with the token")?,
+            (None, Some(file)) => String::from_utf8(read(file).context("cannot read the file with the token")?)
+                .context("the file with the token is no text")?,
             (None, None) => return Ok(Who::Nobody),
         };
         Ok(Who::Token(text.trim().to_owned()))
@@ -138,7 +144,7 @@ impl Explain {
 
     fn known(&self, clock: &Clock) -> Result<Known> {
         let keys = self.jwks.as_ref().map(|file| {
-            let text = std::fs::read(file).context("cannot read the file with the keys")?;
+            let text = read(file).context("cannot read the file with the keys")?;
             let jwks: Jwks = serde_json::from_slice(&text).context("the file with the keys is no JWKS document")?;
             anyhow::Ok(KeySet::of_jwks(&jwks))
         });
@@ -149,4 +155,12 @@ impl Explain {
         };
         Ok(known.with_keys(keys.transpose()?))
     }
+}
+
+/// A small file; one without end is refused rather than read.
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(file)?.take(LARGEST_FILE + 1).read_to_end(&mut content)?;
+    ensure!(content.len() as u64 <= LARGEST_FILE, "it has more than {LARGEST_FILE} bytes");
+    Ok(content)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::account::{Account, Allow, Caller, Policy, Rule};
 use crate::cli::check::Output;
-use crate::cli::colour::Colour;
+use crate::cli::colour::{Colour, plain};
 
 pub(super) fn print(account: &Account, output: Output) -> Result<()> {
     let text = match output {
@@ -37,13 +37,14 @@ struct Page {
 
 impl Page {
     fn line(&mut self, text: &str) {
-        self.text.push_str(text);
+        self.text.push_str(&plain(text));
         self.text.push('\n');
     }
 
     fn heading(&mut self, name: &str, text: &str) {
         let name = self.colour.paint("1", name);
-        self.line(format!("\n{name}  {text}").trim_end());
+        self.line("");
+        self.line(format!("{name}  {text}").trim_end());
     }
 
     fn item(&mut self, name: &str, text: &str) {

@@ -294,10 +294,17 @@ fn asking(call: &Call, request: Option<&Request<'_>>) -> Asking {
         port: request.host.port,
         path: request.path.to_string(),
         segments: request.path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
-        query: request.query.to_owned(),
+        query: masked(request.query),
         preflight: request.preflight,
     });
-    Asking { method: call.method.clone(), url: call.url(), read }
+    Asking { method: call.method.clone(), url: masked(&call.url()), read }
+}
+
+/// A URL or query without the token somebody put into it (RFC 6750 section 2.3): what is printed here is pasted elsewhere.
+fn masked(text: &str) -> String {
+    let Some((before, token)) = text.split_once("access_token=") else { return text.to_owned() };
+    let rest = token.find(['&', '#']).and_then(|end| token.get(end..)).unwrap_or_default();
+    format!("{before}access_token=…{}", masked(rest))
 }
 
 fn policy(named: &Selector, explanation: Option<&Explanation<'_>>) -> Policy {
