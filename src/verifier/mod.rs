@@ -11,6 +11,7 @@
 //! log. Holds public keys only; the verdict itself is in core, here are only the wires. Nothing a client can send makes
 //! an answer that a proxy told to fail open would take for the verifier's own failure.
 
+mod answers;
 mod cache;
 mod counters;
 mod forwarded;
@@ -19,20 +20,14 @@ mod http;
 mod identity;
 mod judge;
 mod network;
-mod passing;
 mod question;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::http::Request;
-use bytes::Bytes;
 use countersign_core::policy::Refusal;
-use hyper::body::Body;
 use tokio::sync::Semaphore;
-use tower::Service;
 
 pub use network::{Network, NetworkError};
 
@@ -47,6 +42,8 @@ use crate::snapshot::Snapshot;
 
 /// How many requests may wait for a key at a time.
 const KEY_WAITS: usize = 64;
+/// How many messages beyond the usual size may be in memory at a time.
+const LARGE_MESSAGES: usize = 64;
 /// In challenges.
 pub const REALM: &str = "countersign";
 
@@ -69,6 +66,7 @@ pub struct Verifier {
     cache: TokenCache,
     counters: Counters,
     key_waits: Semaphore,
+    large_messages: Semaphore,
     trusted_proxies: Vec<Network>,
 }
 
@@ -97,6 +95,7 @@ impl Verifier {
             cache: TokenCache::new(settings.cache_bytes),
             counters: Counters::new(metrics),
             key_waits: Semaphore::new(KEY_WAITS),
+            large_messages: Semaphore::new(LARGE_MESSAGES),
             trusted_proxies: settings.trusted_proxies,
         })
     }
@@ -112,16 +111,6 @@ impl Verifier {
                 () = shutdown.requested() => return,
             }
         }
-    }
-
-    /// What is served on 9001: `envoy.service.auth.v3.Authorization`.
-    pub fn grpc_service<B>(
-        self: &Arc<Self>,
-    ) -> impl Service<Request<B>, Response = grpc::Answer, Error = Infallible, Future: Send> + Clone + Send + 'static
-    where
-        B: Body<Data = Bytes> + Unpin + Send + 'static,
-    {
-        grpc::service(self)
     }
 
     /// What is served on 9002.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::body::Body;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
@@ -92,8 +92,14 @@ impl World {
             .body(body)
             .expect("a request");
         let response = self.verifier.grpc_service().oneshot(request).await.expect("an answer");
-        assert_eq!(response.headers().get("grpc-status"), None, "never a gRPC error");
-        let mut body: Bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(
+            response.headers().get("content-type").map(|value| value.as_bytes()),
+            Some(&b"application/grpc"[..])
+        );
+        let body = response.into_body().collect().await.expect("a body");
+        let status = body.trailers().and_then(|trailers| trailers.get("grpc-status"));
+        assert_eq!(status.map(|value| value.as_bytes()), Some(&b"0"[..]), "never a gRPC error");
+        let mut body = body.to_bytes();
         let answer = CheckResponse::decode(body.split_off(5)).expect("a CheckResponse");
         seen(answer)
     }
