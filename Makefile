@@ -36,6 +36,8 @@ lint-deps: tools ## licences, sources and duplicates of the dependencies
 .PHONY: unit
 unit: tools ## unit and property tests
 	$(TOOLS)/cargo-nextest nextest run --workspace --lib --bins --locked
+	@# What only builds with traces have.
+	$(TOOLS)/cargo-nextest nextest run --lib --features otlp --locked traces
 	@# The examples in the comments of the command line are its --help, not Rust.
 	$(CARGO) test -p countersign-core -p countersign-api --doc --locked --quiet
 

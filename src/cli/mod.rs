@@ -18,6 +18,7 @@ mod process;
 mod roles;
 mod standalone;
 mod token;
+mod traces;
 mod usage;
 mod verifier;
 

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use prometheus_client::metrics::counter::Counter;
 
 use super::options::Tls;
+use super::traces::TraceFlags;
 use super::usage::Usage;
 use crate::runtime::admin::{self, Admin};
 use crate::runtime::clock::Clock;
@@ -16,6 +17,7 @@ use crate::runtime::serve::{Limits, Port, Serves};
 use crate::runtime::supervisor::{Grace, Supervisor};
 use crate::runtime::telemetry::{self, LogFormat, TelemetryError};
 use crate::runtime::tls::{PairFiles, ServerCertificate};
+use crate::runtime::traces::Exporter;
 
 /// How this process logs and tells the time.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct ProcessFlags {
     /// Time between readiness going off and connections being closed, for load balancers to notice
     #[arg(long, env = "COUNTERSIGN_SHUTDOWN_DELAY", default_value = "3s", value_name = "DURATION", value_parser = super::options::duration)]
     shutdown_delay: std::time::Duration,
+    #[command(flatten)]
+    traces: TraceFlags,
     /// Test builds: how far the clock is off, such as -5m
     #[cfg(feature = "test-clock")]
     #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_OFFSET", default_value = "0s", allow_hyphen_values = true)]
@@ -79,12 +83,13 @@ pub(crate) struct Process {
     /// One counter for every port.
     tls_failures: Counter,
     grace: Grace,
+    traces: Exporter,
     /// Holds once every role was started: until then the list of conditions is not whole.
     started: Condition,
 }
 
 impl Process {
-    /// Starts logging and the clock.
+    /// Starts logging, traces and the clock.
     pub(crate) fn start(flags: &ProcessFlags) -> Result<Self> {
         let format = match flags.log_format {
             Format::Auto => LogFormat::Auto,
@@ -96,16 +101,17 @@ impl Process {
             TelemetryError::Install(_) => error.into(),
         })?;
         let grace = Grace { endpoint_removal: flags.shutdown_delay, ..Grace::default() };
-        Ok(Self { grace, ..Self::quiet(flags.clock()) })
+        Ok(Self { grace, traces: flags.traces.start()?, ..Self::quiet(flags.clock()) })
     }
 
-    /// A process without logs, for `demo`, which speaks for itself.
+    /// A process without logs and traces, for `demo`, which speaks for itself.
     pub(crate) fn quiet(clock: Clock) -> Self {
         let (supervisor, readiness, metrics) = (Supervisor::new(), Readiness::new(), Metrics::new());
         let started = readiness.condition("start");
         let help = "Certificate pairs that could not be used; the pair before stays in force";
         let tls_failures = metrics.counter("tls_reload_failures", help);
-        Self { supervisor, readiness, metrics, clock, tls_failures, grace: Grace::default(), started }
+        let (grace, traces) = (Grace::default(), Exporter::none());
+        Self { supervisor, readiness, metrics, clock, tls_failures, grace, traces, started }
     }
 
     /// Serves `/livez`, `/readyz` and `/metrics`.
@@ -142,6 +148,8 @@ impl Process {
     /// Runs until a signal or a task's failure.
     pub(crate) async fn run(self) -> Result<()> {
         self.started.ready();
-        Ok(self.supervisor.run(&self.readiness, self.grace).await?)
+        let outcome = self.supervisor.run(&self.readiness, self.grace).await;
+        self.traces.flush().await;
+        Ok(outcome?)
     }
 }

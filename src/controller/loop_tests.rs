@@ -97,3 +97,30 @@ async fn keys_wait_while_another_process_leads() {
     assert_eq!(running.seen(1).await, ["a"]);
     running.end().await;
 }
+
+#[cfg(feature = "otlp")]
+mod traces {
+    use super::*;
+    use crate::runtime::traces::tests::{assert_told, attributes, received};
+
+    #[tokio::test]
+    async fn a_look_at_an_object_is_a_span() {
+        let received = received();
+        let kind = Script::default();
+        kind.answers.lock().unwrap().extend([Ok(None), Err(failure())]);
+        let running = Running::start(kind, Gate::always());
+        running.queue.offer("traced/a".to_owned());
+        assert_eq!(running.seen(2).await, ["traced/a", "traced/a"]);
+        running.end().await;
+        let mut spans = received.all().await;
+        spans.retain(|span| span.attributes.get("countersign.object").is_some_and(|object| object == "traced/a"));
+        let told = |outcome| [("kind", "script"), ("object", "traced/a"), ("outcome", outcome)];
+        let expected = [
+            (true, attributes(&[&told("failed")[..], &[("category", "not_leader")]].concat())),
+            (false, attributes(&told("settled"))),
+        ];
+        let found: Vec<_> = spans.iter().map(|span| (span.failed, span.attributes.clone())).collect();
+        assert_eq!(found, expected);
+        assert_told("reconcile", &spans);
+    }
+}

@@ -48,6 +48,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::random;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::traces::Span;
 
 /// The longest the loop sleeps: what changes without a key being offered (leadership, a clock that is set) is seen then.
 const TICK: Duration = Duration::from_secs(1);
@@ -181,7 +182,18 @@ impl<K: Kind> Loop<K> {
     }
 
     async fn one(&self, key: K::Key) {
-        let outcome = match self.kind.reconcile(&key).await {
+        let span = Span::internal("reconcile");
+        let result = self.kind.reconcile(&key).await;
+        span.end(|told| {
+            told.text("countersign.kind", K::NAME);
+            told.text("countersign.object", key.to_string());
+            told.text("countersign.outcome", if result.is_ok() { "settled" } else { "failed" });
+            if let Err(failure) = &result {
+                told.text("countersign.category", failure.category);
+                told.failed();
+            }
+        });
+        let outcome = match result {
             Ok(wake_at) => Outcome::Settled(wake_at),
             Err(failure) => {
                 self.note(&key, &failure);

@@ -57,7 +57,8 @@ impl Deed {
         }
     }
 
-    fn about(&self) -> Option<&About> {
+    /// The token it is about, where one was issued or revoked.
+    pub fn about(&self) -> Option<&About> {
         match self {
             Self::Issued(about) | Self::Revoked(about) => Some(about),
             Self::Refused(_) => None,

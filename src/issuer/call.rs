@@ -20,6 +20,7 @@ use crate::issuer::Issuer;
 use crate::issuer::authenticate::Caller;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::serve::Peer;
+use crate::runtime::traces::Span;
 
 /// Which endpoint was called.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,7 @@ pub(super) enum Endpoint {
 pub(super) struct Call {
     endpoint: Endpoint,
     begun: Instant,
+    span: Span,
     peer: Option<IpAddr>,
     /// The client, once it authenticated.
     pub(super) client: Option<ClientId>,
@@ -119,7 +121,11 @@ pub(super) async fn serve(
 impl Call {
     fn begin(endpoint: Endpoint, request: &Request) -> Self {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
-        Self { endpoint, begun: Instant::now(), peer, client: None, deed: None }
+        let lines = request.headers().iter();
+        let span = Span::server(endpoint.name(), |header| {
+            lines.for_each(|(name, value)| header(name.as_str(), value.as_bytes()));
+        });
+        Self { endpoint, begun: Instant::now(), span, peer, client: None, deed: None }
     }
 
     /// Who calls, by the credentials in the request.
@@ -146,11 +152,28 @@ impl Call {
         };
         let status = response.status().as_u16();
         issuer.outcomes.count(self.endpoint, status);
+        let client = self.client.as_ref();
+        self.span.end(|told| {
+            told.text("countersign.endpoint", self.endpoint.name());
+            told.number("countersign.status", status);
+            if let Some(error) = error {
+                told.text("countersign.error", error);
+            }
+            if let Some(client) = client {
+                told.text("countersign.client", client.to_string());
+            }
+            if let Some(about) = self.deed.as_ref().and_then(Deed::about) {
+                told.text("countersign.audience", about.audience.to_string());
+            }
+            if status >= 500 {
+                told.failed();
+            }
+        });
         Line {
             endpoint: self.endpoint.name(),
             status,
             error,
-            client: self.client.as_ref().map(ClientId::as_str),
+            client: client.map(ClientId::as_str),
             peer: self.peer,
             begun: self.begun,
             deed: self.deed.as_ref(),

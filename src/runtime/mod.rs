@@ -1,4 +1,4 @@
-//! Process things every role shares: tasks, shutdown, readiness, TLS, the accept loop, the admin port, clock, telemetry.
+//! Process things every role shares: tasks, shutdown, readiness, TLS, the accept loop, the admin port, clock, telemetry, traces.
 //!
 //! Flows in: flags and signals. Flows out: handles the roles hold (`Live`, `Clock`, `Shutdown`, `Condition`). Knows
 //! nothing of the domain, of Kubernetes or of any role.
@@ -15,3 +15,4 @@ pub mod serve;
 pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;

@@ -94,15 +94,8 @@ impl Counters {
 
     /// Counts an answer and the reason for it.
     pub(super) fn verdict(&self, wire: Wire, refused: Option<Status>, reason: Reason) {
-        let outcome = match refused {
-            None => 0,
-            Some(Status::BadRequest) => 1,
-            Some(Status::Unauthorized) => 2,
-            Some(Status::Forbidden) => 3,
-            Some(Status::Unavailable) => 4,
-        };
         let row = WIRES.iter().position(|known| *known == wire).and_then(|at| self.verdicts.get(at));
-        if let Some(counter) = row.and_then(|row| row.get(outcome)) {
+        if let Some(counter) = row.and_then(|row| row.get(outcome(refused))) {
             counter.inc();
         }
         if let Some(counter) = self.reasons.get(reason.name()) {
@@ -129,6 +122,22 @@ impl Counters {
         }
         self.logged.fetch_add(1, Ordering::Relaxed) < LOGGED
     }
+}
+
+/// The place of an answer among the outcomes.
+const fn outcome(refused: Option<Status>) -> usize {
+    match refused {
+        None => 0,
+        Some(Status::BadRequest) => 1,
+        Some(Status::Unauthorized) => 2,
+        Some(Status::Forbidden) => 3,
+        Some(Status::Unavailable) => 4,
+    }
+}
+
+/// What an answer is called as an outcome.
+pub(super) fn outcome_name(refused: Option<Status>) -> &'static str {
+    OUTCOMES.get(outcome(refused)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

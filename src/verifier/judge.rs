@@ -7,17 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::policy::{Answer, PolicySet, Reason, Refusal, Selector, Verdict, decide};
+use countersign_core::policy::{Answer, PolicySet, Reason, Refusal, Selector, Status, Verdict, decide};
 use countersign_core::request::{Request, RequestParts};
 use countersign_core::token::{AccessToken, MAX_TOKEN, TokenRefusal, verify};
 use jiff::Timestamp;
 
 use super::Verifier;
 use super::cache::key_of;
-use super::counters::Wire;
+use super::counters::{Wire, outcome_name};
 use super::identity::Pass;
+use crate::runtime::traces::Span;
 use crate::snapshot::Snapshot;
 
+/// What a verdict is called in traces.
+const SPAN: &str = "verdict";
 /// How long a request may wait for a key.
 const KEY_WAIT: Duration = Duration::from_millis(50);
 
@@ -37,7 +40,7 @@ struct Judged {
     not_enforced: bool,
     /// Whether a Shadow rule would have refused.
     shadow_refuses: Option<bool>,
-    /// For the log: policy and rule, where the answer is no.
+    /// Policy and rule: for the log where the answer is no, for a span in any case.
     rule: Option<(String, String)>,
 }
 
@@ -46,13 +49,16 @@ struct Judged {
 impl Verifier {
     /// Answers a question.
     pub(super) async fn judge(&self, ask: Ask<'_>) -> Result<Pass, Refusal> {
-        let mut judged = self.judge_now(&ask);
+        let headers = ask.parts.headers;
+        let span = Span::server(SPAN, |header| headers.visit(&mut |name, value| header(name, value)));
+        let mut judged = self.judge_now(&ask, span.is_recorded());
         if judged.reason == Reason::Token(TokenRefusal::UnknownKey)
             && let Ok(_slot) = self.key_waits.try_acquire()
         {
             self.counters.key_waits.inc();
-            judged = self.judge_with_patience(&ask).await;
+            judged = self.judge_with_patience(&ask, span.is_recorded()).await;
         }
+        tell(span, ask.wire, judged.refused_with(), judged.reason, judged.rule.as_ref());
         self.note(&ask, &judged);
         judged.answer
     }
@@ -60,15 +66,17 @@ impl Verifier {
     /// Answers a question that cannot be put to a policy.
     pub(super) fn refuse(&self, wire: Wire, refusal: Refusal) -> Refusal {
         self.counters.verdict(wire, Some(refusal.status), refusal.reason);
+        // Nothing of such a request is read, so it has no parent.
+        tell(Span::server(SPAN, |_| ()), wire, Some(refusal.status), refusal.reason, None);
         refusal
     }
 
-    async fn judge_with_patience(&self, ask: &Ask<'_>) -> Judged {
+    async fn judge_with_patience(&self, ask: &Ask<'_>, recorded: bool) -> Judged {
         let deadline = tokio::time::Instant::now() + KEY_WAIT;
         let mut changes = self.live.subscribe();
         loop {
             // Judged again after subscribing: the key may have come in between.
-            let judged = self.judge_now(ask);
+            let judged = self.judge_now(ask, recorded);
             let unknown = judged.reason == Reason::Token(TokenRefusal::UnknownKey);
             if !unknown || tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                 return judged;
@@ -76,7 +84,7 @@ impl Verifier {
         }
     }
 
-    fn judge_now(&self, ask: &Ask<'_>) -> Judged {
+    fn judge_now(&self, ask: &Ask<'_>, recorded: bool) -> Judged {
         let request = match Request::read(&ask.parts) {
             Ok(request) => request,
             Err(ambiguity) => return Judged::refused(Refusal::ambiguous(ambiguity)),
@@ -92,7 +100,7 @@ impl Verifier {
         };
         let now = self.clock.now();
         let verdict = decide(set, &request, |text| self.authenticate(text, &snapshot, now));
-        Judged::of(verdict)
+        Judged::of(verdict, recorded)
     }
 
     /// Checks everything about a token but its audience.
@@ -118,7 +126,7 @@ impl Verifier {
 
     fn note(&self, ask: &Ask<'_>, judged: &Judged) {
         let refused = judged.answer.as_ref().err();
-        self.counters.verdict(ask.wire, refused.map(|refusal| refusal.status), judged.reason);
+        self.counters.verdict(ask.wire, judged.refused_with(), judged.reason);
         if judged.not_enforced {
             self.counters.not_enforced();
         }
@@ -151,18 +159,41 @@ fn find_set<'a>(snapshot: &'a Snapshot, named: &str, request: &Request<'_>) -> O
     set.map(|set| &**set)
 }
 
+/// Ends the span of a verdict. The policy is one that exists, unlike what the request may have named.
+fn tell(span: Span, wire: Wire, refused: Option<Status>, reason: Reason, rule: Option<&(String, String)>) {
+    span.end(|told| {
+        told.text("countersign.wire", wire.name());
+        told.text("countersign.outcome", outcome_name(refused));
+        told.text("countersign.reason", reason.name());
+        if let Some((policy, rule)) = rule {
+            told.text("countersign.policy", policy.clone());
+            told.text("countersign.rule", rule.clone());
+        }
+        if refused == Some(Status::Unavailable) {
+            told.failed();
+        }
+    });
+}
+
 // === impl Judged ===
 
 impl Judged {
+    /// With which status, where the answer is no.
+    fn refused_with(&self) -> Option<Status> {
+        self.answer.as_ref().err().map(|refusal| refusal.status)
+    }
+
     fn refused(refusal: Refusal) -> Self {
         Self { reason: refusal.reason, answer: Err(refusal), not_enforced: false, shadow_refuses: None, rule: None }
     }
 
-    fn of(verdict: Verdict<'_>) -> Self {
+    fn of(verdict: Verdict<'_>, recorded: bool) -> Self {
         let reason = verdict.reason();
         let not_enforced = verdict.not_enforced.is_some();
         let shadow_refuses = verdict.shadow_rule.map(|shadow| shadow.refusal.is_some());
-        let (answer, rule) = match verdict.answer {
+        let told = recorded || matches!(verdict.answer, Answer::Deny(_));
+        let rule = verdict.rule.filter(|_| told).map(|rule| (rule.policy.to_string(), rule.rule.to_owned()));
+        let answer = match verdict.answer {
             Answer::Allow { identity, .. } => {
                 let decision = match reason {
                     _ if not_enforced => "shadow",
@@ -170,12 +201,9 @@ impl Judged {
                     Reason::Preflight => "preflight",
                     _ => "allow",
                 };
-                (Ok(Pass { token: identity, decision }), None)
+                Ok(Pass { token: identity, decision })
             }
-            Answer::Deny(refusal) => {
-                let rule = verdict.rule.map(|rule| (rule.policy.to_string(), rule.rule.to_owned()));
-                (Err(refusal), rule)
-            }
+            Answer::Deny(refusal) => Err(refusal),
         };
         Self { answer, reason, not_enforced, shadow_refuses, rule }
     }

@@ -7,4 +7,6 @@ mod grants;
 mod introspection;
 mod keys;
 mod sockets;
+#[cfg(feature = "otlp")]
+mod traces;
 mod world;

@@ -73,6 +73,13 @@ impl Call {
 }
 
 impl World {
+    /// Asks for an order, with these headers.
+    #[cfg(feature = "otlp")]
+    pub(super) async fn grpc_order(&self, headers: &[(&str, &str)]) -> i32 {
+        let asked = headers.iter().fold(call("GET", "/orders/7"), |call, (name, value)| call.header(name, value));
+        self.status(asked).await
+    }
+
     async fn grpc(&self, call: Call) -> Seen {
         self.grpc_bytes(&call.message().encode_to_vec()).await
     }

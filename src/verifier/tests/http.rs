@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::runtime::serve::Peer;
 
-const PROXY: &str = "10.1.2.3:4000";
+pub(super) const PROXY: &str = "10.1.2.3:4000";
 const FORWARDED: [(&str, &str); 4] = [
     ("x-forwarded-method", "GET"),
     ("x-forwarded-proto", "https"),
@@ -19,7 +19,13 @@ const FORWARDED: [(&str, &str); 4] = [
 const ORIGINAL: [(&str, &str); 2] = [("x-original-method", "GET"), ("x-original-url", "https://orders.shop/orders/7")];
 
 impl World {
-    async fn http(&self, method: &str, target: &str, peer: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap) {
+    pub(super) async fn http(
+        &self,
+        method: &str,
+        target: &str,
+        peer: &str,
+        headers: &[(&str, &str)],
+    ) -> (u16, HeaderMap) {
         let mut request = Request::builder().method(method).uri(target).header("host", "orders.shop");
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -3,6 +3,8 @@
 mod grpc;
 mod http;
 mod tokens;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
