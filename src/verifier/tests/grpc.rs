@@ -100,12 +100,12 @@ impl World {
             .expect("a request");
         let response = self.verifier.grpc_service().oneshot(request).await.expect("an answer");
         assert_eq!(
-            response.headers().get("content-type").map(|value| value.as_bytes()),
+            response.headers().get("content-type").map(axum::http::HeaderValue::as_bytes),
             Some(&b"application/grpc"[..])
         );
         let body = response.into_body().collect().await.expect("a body");
         let status = body.trailers().and_then(|trailers| trailers.get("grpc-status"));
-        assert_eq!(status.map(|value| value.as_bytes()), Some(&b"0"[..]), "never a gRPC error");
+        assert_eq!(status.map(axum::http::HeaderValue::as_bytes), Some(&b"0"[..]), "never a gRPC error");
         let mut body = body.to_bytes();
         let answer = CheckResponse::decode(body.split_off(5)).expect("a CheckResponse");
         seen(answer)
