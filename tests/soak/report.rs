@@ -18,7 +18,7 @@ const INTRODUCTION: &str = "# What was survived
 Faults tried with real processes on a real kube-apiserver and etcd, some through a proxy of ours that loses, delays, falsifies
 and cuts (`tests/soak/proxy.rs`). Written by the run itself.
 
-To repeat: `make soak` (all, under two hours), or `make soak T=<filter>` for some; `COUNTERSIGN_SOAK_MINUTES` shortens the
+To repeat: `make soak` (all in about an hour, then every parser under attack for ten minutes), or `make soak T=<filter>` for some; `COUNTERSIGN_SOAK_MINUTES` shortens the
 long absence of the API server, `COUNTERSIGN_SOAK_CHECKS` the long count of checks.
 ";
 
