@@ -233,7 +233,7 @@ impl Objects {
         self.watch_as(selection, std::convert::identity)
     }
 
-    /// The same of what `read` makes of each object as it arrives: a listing is never held as it came.
+    /// The same of what `read` makes of each object as it arrives: of an API server's listing no more than a page is held as it came.
     pub fn watch_as<K: Object, V: Send + 'static>(
         &self,
         selection: Selection,
