@@ -14,8 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 pub const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 
@@ -96,13 +97,19 @@ async fn worker(
 /// Each body once, so many a second whether answers come or not; microseconds each took.
 pub async fn paced(target: Target, bodies: &Arc<Vec<Bytes>>, per_second: u32) -> Vec<f64> {
     let connections = join_all((0..target.connections).map(|_| connect(target.address))).await;
-    let mut ticks = tokio::time::interval(std::time::Duration::from_secs(1) / per_second);
-    let mut sent = Vec::with_capacity(bodies.len());
-    for (body, connection) in bodies.iter().zip(connections.iter().cycle()) {
-        ticks.tick().await;
-        let (mut connection, body) = (connection.clone(), body.clone());
-        sent.push(tokio::spawn(async move { call(target, &mut connection, body).await.0 }));
-    }
+    let (bodies, runtime) = (Arc::clone(bodies), Handle::current());
+    // A thread's sleep, since the runtime's timers count whole milliseconds: at each, all that is paced by them would meet.
+    let send_all = move || {
+        let begun = Instant::now();
+        let each = |(at, (body, connection)): (u32, (&Bytes, &http2::SendRequest<Full<Bytes>>))| {
+            let due = begun + Duration::from_secs(1) * at / per_second;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let (mut connection, body) = (connection.clone(), body.clone());
+            runtime.spawn(async move { call(target, &mut connection, body).await.0 })
+        };
+        (0..).zip(bodies.iter().zip(connections.iter().cycle())).map(each).collect::<Vec<_>>()
+    };
+    let sent = tokio::task::spawn_blocking(send_all).await.expect("all are sent");
     join_all(sent).await.into_iter().map(|done| done.expect("an answer")).collect()
 }
 
