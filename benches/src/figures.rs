@@ -109,15 +109,20 @@ impl Report {
 
     fn table(&self) -> String {
         let mut lines: Vec<String> = setting().iter().map(|(name, value)| format!("- {name}: {value}")).collect();
-        let mut scenario = "";
+        // A scenario comes back to a subject: what belongs together stands together, in the order it was begun.
+        let mut subjects: Vec<&str> = Vec::new();
         for figure in &self.figures {
-            if figure.scenario != scenario {
-                scenario = figure.scenario;
-                lines.push(format!("\n### {scenario}\n\n| what | measured | target | | figures behind it |"));
-                lines.push("|---|---|---|---|---|".to_owned());
+            if !subjects.contains(&figure.scenario) {
+                subjects.push(figure.scenario);
             }
-            let Figure { what, target, detail, .. } = figure;
-            lines.push(format!("| {what} | {} | {target} | {} | {detail} |", figure.amount(), figure.holds()));
+        }
+        for subject in subjects {
+            lines.push(format!("\n### {subject}\n\n| what | measured | target | | figures behind it |"));
+            lines.push("|---|---|---|---|---|".to_owned());
+            for figure in self.figures.iter().filter(|figure| figure.scenario == subject) {
+                let Figure { what, target, detail, .. } = figure;
+                lines.push(format!("| {what} | {} | {target} | {} | {detail} |", figure.amount(), figure.holds()));
+            }
         }
         for (scenario, printed) in &self.texts {
             lines.push(format!("\n### {scenario}\n\n```text\n{printed}\n```"));

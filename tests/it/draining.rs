@@ -58,6 +58,9 @@ impl Seen {
 
 // === impl Service ===
 
+/// What a request meets that a connection asked to end does not take any more.
+const TURNED_AWAY: &str = "GoAway(b\"\", NO_ERROR, Remote)";
+
 impl Service {
     fn new(replicas: [(SocketAddr, SocketAddr); 2]) -> Arc<Self> {
         Arc::new(Self { replicas, ready: Mutex::new([true; 2]), opened: AtomicU32::new(0), used: Mutex::default() })
@@ -95,7 +98,15 @@ impl Service {
             let (client, request, seen) = (client.clone(), request.clone(), Arc::clone(seen));
             lanes.spawn(async move {
                 while !seen.ends.load(Ordering::Relaxed) {
-                    let outcome = match client.request(request.clone()).await {
+                    let answer = match client.request(request.clone()).await {
+                        // Nothing of it was processed, so it may be sent again (RFC 9113 section 6.8); this client
+                        // leaves that to its user.
+                        Err(error) if format!("{error:?}").contains(TURNED_AWAY) => {
+                            client.request(request.clone()).await
+                        }
+                        answer => answer,
+                    };
+                    let outcome = match answer {
                         Err(error) => Err(format!("{error:?}")),
                         Ok(answer) if answer.status() != 200 => Err(answer.status().to_string()),
                         Ok(answer) => answer.into_body().collect().await.map_err(|error| format!("{error:?}")),

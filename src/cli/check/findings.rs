@@ -145,8 +145,7 @@ impl Gather<'_> {
         let Some(view) = object.and_then(|object| self.directory.policy(&object)) else { return };
         view.problems.iter().for_each(|problem| about.problem(problem, Standing::Element));
         self.directory.notes(view).iter().for_each(|note| about.note(note));
-        for (element, what) in shadows(view) {
-            let message = format!("{what} decides and counts, and lets everything pass");
+        for (element, message) in shadows(view) {
             about.note(&Problem::new(element, "NotEnforcing", message));
         }
     }
@@ -277,8 +276,9 @@ fn client_id(view: &ClientView) -> String {
 fn shadows(view: &PolicyView) -> Vec<(String, String)> {
     let source = &view.object.source;
     if source.mode == Mode::Shadow {
-        return vec![("spec.mode".to_owned(), "the policy".to_owned())];
+        return vec![("spec.mode".to_owned(), "the policy decides and counts, and lets everything pass".to_owned())];
     }
     let rules = view.object.compiled.shadow_rules();
-    rules.map(|(index, name)| (format!("spec.rules[{index}].mode"), format!("rule {name}"))).collect()
+    let message = |name| format!("rule {name} is only counted: requests are judged as if it were not there");
+    rules.map(|(index, name)| (format!("spec.rules[{index}].mode"), message(name))).collect()
 }

@@ -42,6 +42,14 @@ pub(super) struct Disk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace(Vec<(PathBuf, i64, i64, u64, u64)>);
 
+impl Trace {
+    /// Whether a file that held something holds nothing now.
+    pub(super) fn is_emptied_since(&self, before: &Self) -> bool {
+        let held = |path: &PathBuf| before.0.iter().any(|(known, _, _, size, _)| known == path && *size > 0);
+        self.0.iter().any(|(path, _, _, size, _)| *size == 0 && held(path))
+    }
+}
+
 impl Disk {
     pub(super) fn open(root: &Path, internal: Vec<String>) -> Result<Self, Error> {
         make_dir(root)?;

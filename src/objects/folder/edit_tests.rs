@@ -76,6 +76,26 @@ async fn at_the_start_such_a_manifest_is_refused_too() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_emptied_before_it_is_written_deletes_nothing_and_one_left_empty_does() {
+    let folders = Folders::new();
+    folders.write("client.yaml", CLIENT);
+    let folder = folders.open().unwrap();
+    let task = following(&folder);
+    let store = Objects::Folder(folder);
+    let mut watch = store.watch::<OAuthClient>(Selection::all());
+    assert_eq!(next(&mut watch).await, "reset [\"shop/checkout\"]");
+    // Long enough for the file to be found settled, full and then empty.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    folders.write("client.yaml", "");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    folders.write("client.yaml", &CLIENT.replace("spec:", "spec:\n  displayName: Checkout"));
+    assert_eq!(next(&mut watch).await, "apply shop/checkout");
+    folders.write("client.yaml", "");
+    assert_eq!(next(&mut watch).await, "delete shop/checkout");
+    task.abort();
+}
+
+#[tokio::test]
 async fn what_an_editor_leaves_behind_is_no_value_and_hides_no_edit() {
     let folders = Folders::new();
     let folder = folders.open().unwrap();

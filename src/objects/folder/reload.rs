@@ -18,6 +18,8 @@ use super::state::{Kind, Origin, Stored};
 
 /// How soon files that could not be taken over are tried again although nobody edited them.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long an emptied file is waited for: who saves in place empties first, and may be slow to write.
+const EMPTIED: Duration = Duration::from_secs(3);
 /// User Secrets are many small files, so they are looked at less often.
 const SECRETS_PERIOD: Duration = Duration::from_secs(1);
 
@@ -31,8 +33,14 @@ pub(super) fn first(inner: &Inner) -> Result<(), Error> {
 pub(super) async fn follow(inner: Arc<Inner>) {
     let mut ticks = tokio::time::interval(inner.settings.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut follower =
-        Follower { manifests: None, taken: None, again_at: None, secrets: HashMap::new(), secrets_at: Instant::now() };
+    let mut follower = Follower {
+        manifests: None,
+        taken: None,
+        emptied_at: None,
+        again_at: None,
+        secrets: HashMap::new(),
+        secrets_at: Instant::now(),
+    };
     loop {
         ticks.tick().await;
         let at = Arc::clone(&inner);
@@ -54,6 +62,8 @@ struct Follower {
     manifests: Option<Trace>,
     /// The manifests last taken over, or found unreadable.
     taken: Option<Trace>,
+    /// Since when one of them is empty that was not.
+    emptied_at: Option<Instant>,
     /// When they are tried again, where that may help.
     again_at: Option<Instant>,
     /// Each Secret's files at the last look, and why they were not read, if they were not.
@@ -77,6 +87,14 @@ impl Follower {
         let settled = self.manifests.replace(trace.clone()) == Some(trace.clone());
         let again = self.again_at.is_some_and(|at| at <= Instant::now());
         if !settled || (self.taken.as_ref() == Some(&trace) && !again) {
+            return;
+        }
+        // Taken for a deletion it would end tokens for good, so the content is waited for.
+        let emptied = self.taken.as_ref().is_some_and(|taken| trace.is_emptied_since(taken));
+        let since = *self.emptied_at.get_or_insert_with(Instant::now);
+        if !emptied {
+            self.emptied_at = None;
+        } else if since.elapsed() < EMPTIED {
             return;
         }
         let set = manifests::read(std::slice::from_ref(dir));
