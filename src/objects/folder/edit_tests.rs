@@ -96,6 +96,28 @@ async fn a_file_that_is_emptied_before_it_is_written_deletes_nothing_and_one_lef
 }
 
 #[tokio::test]
+async fn a_file_left_empty_does_not_shorten_the_wait_for_the_next() {
+    let folders = Folders::new();
+    let other = CLIENT.replace("checkout", "other");
+    folders.write("client.yaml", CLIENT);
+    folders.write("other.yaml", &other);
+    let folder = folders.open().unwrap();
+    let task = following(&folder);
+    let store = Objects::Folder(folder);
+    let mut watch = store.watch::<OAuthClient>(Selection::all());
+    assert!(next(&mut watch).await.starts_with("reset"));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    folders.write("client.yaml", "");
+    assert_eq!(next(&mut watch).await, "delete shop/checkout");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    folders.write("other.yaml", "");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    folders.write("other.yaml", &other.replace("spec:", "spec:\n  displayName: Other"));
+    assert_eq!(next(&mut watch).await, "apply shop/other");
+    task.abort();
+}
+
+#[tokio::test]
 async fn what_an_editor_leaves_behind_is_no_value_and_hides_no_edit() {
     let folders = Folders::new();
     let folder = folders.open().unwrap();

@@ -90,13 +90,12 @@ impl Follower {
             return;
         }
         // Taken for a deletion it would end tokens for good, so the content is waited for.
-        let emptied = self.taken.as_ref().is_some_and(|taken| trace.is_emptied_since(taken));
-        let since = *self.emptied_at.get_or_insert_with(Instant::now);
-        if !emptied {
-            self.emptied_at = None;
-        } else if since.elapsed() < EMPTIED {
+        if self.taken.as_ref().is_some_and(|taken| trace.is_emptied_since(taken))
+            && self.emptied_at.get_or_insert_with(Instant::now).elapsed() < EMPTIED
+        {
             return;
         }
+        self.emptied_at = None;
         let set = manifests::read(std::slice::from_ref(dir));
         if manifests::trace(dir) != trace {
             return;
