@@ -1,9 +1,10 @@
 //! Watches of the API server.
 //!
-//! Flows in: kube's watcher over guarded objects, and what each is to become. Flows out: `Change`s without end. Each watch has its own backoff, which
-//! grows from a tenth of a second to ten and starts over once the watch held for a minute. Everything is listed anew now and
-//! then, so that an event lost on its way is made good, and whenever the API server was out of reach: it may have been put
-//! back to an older state, and a watch resumed from a later one is silent until that has caught up.
+//! Flows in: kube's watcher over guarded objects, and what each is to become. Flows out: `Change`s without end. Each watch
+//! has its own backoff, which grows from a tenth of a second to ten and starts over once the watch held for a minute.
+//! Everything is listed anew now and then, so that an event lost on its way is made good, and whenever the API server was
+//! out of reach: it may have been put back to an older state, and a watch resumed from a later one is silent until that has
+//! caught up.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -44,9 +44,7 @@ pub(super) fn client(settings: &Settings, object: &OAuthClient) -> Converted<Cli
 
 /// An epoch never shrinks at a running replica, whatever was restored.
 pub(super) fn keep_epoch(new: &mut ClientObject, old: &ClientObject) {
-    if old.uid == new.uid {
-        new.epoch = new.epoch.max(old.epoch);
-    }
+    new.epoch = new.epoch.max(old.epoch);
 }
 
 pub(super) fn policy(settings: &Settings, object: &ScopePolicy) -> Converted<PolicyObject> {

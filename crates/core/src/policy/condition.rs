@@ -26,7 +26,7 @@ pub(super) const MAX_STRING: usize = 4 * 1024;
 
 /// Brackets and `?` a source may open before it is parsed: they are what makes a parser recurse. A thread has 2 MiB of stack,
 /// which 32 fill in a build without optimisation; 48 take 415 KiB in a release build.
-const MAX_NESTING: usize = 24;
+const MAX_BRACKETS: usize = 24;
 
 /// Functions whose cost is linear in their operands, and the operators.
 const FUNCTIONS: [&str; 27] = [
@@ -149,7 +149,7 @@ impl Condition {
     }
 
     fn parse(source: &str) -> Result<Self, ConditionError> {
-        if source.bytes().filter(|byte| b"([{?".contains(byte)).count() > MAX_NESTING {
+        if source.bytes().filter(|byte| b"([{?".contains(byte)).count() > MAX_BRACKETS {
             return Err(ConditionError::TooComplex);
         }
         let program = ENVIRONMENT.compile(source).map_err(|errors| {
