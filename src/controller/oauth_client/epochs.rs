@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use countersign_api::OAuthClientStatus;
+use countersign_api::{OAuthClient, OAuthClientStatus};
 use countersign_core::client::{Client, ClientState};
 use countersign_core::names::{Audience, Uid};
-use countersign_core::revocation::{EpochBasis, EpochMemory, EpochObserved, EpochStep, epoch_step};
+use countersign_core::revocation::{
+    DecidedOn, EpochBasis, EpochMemory, EpochObserved, EpochStep, KnownEpoch, epoch_step,
+};
 use countersign_core::scope::ScopeSet;
 
 /// What is granted, by audience.
@@ -17,26 +19,32 @@ pub(super) type Grants = BTreeMap<Audience, ScopeSet>;
 
 /// What follows for a client that is there. A spec nothing can be read from (an older version of us may be looking at a
 /// newer object) revokes nothing: it gets no tokens, and those it has end by themselves.
-pub(super) fn decide(
-    status: &OAuthClientStatus,
-    client: Option<&Client>,
-    granted: &Grants,
-    known_epoch: u64,
-) -> EpochStep {
-    let mut memory = EpochMemory::from(status);
+pub(super) fn decide(object: &OAuthClient, client: Option<&Client>, granted: &Grants, known: &KnownEpoch) -> EpochStep {
+    let mut memory = object.status.as_ref().map(EpochMemory::from).unwrap_or_default();
     let Some(client) = client else {
-        memory.epoch = memory.epoch.max(known_epoch);
+        memory.epoch = memory.epoch.max(known.epoch);
         return EpochStep { memory, entries: Vec::new() };
     };
-    let observed = EpochObserved { basis: basis(client), granted: granted.clone(), deleted: false, known_epoch };
+    let observed = EpochObserved {
+        basis: basis(client),
+        granted: granted.clone(),
+        decided_on: decided_on(object),
+        known: known.clone(),
+    };
     epoch_step(&memory, &observed)
 }
 
 /// What follows for a client that is gone.
-pub(super) fn bury(status: &OAuthClientStatus, known_epoch: u64) -> EpochStep {
+pub(super) fn bury(status: &OAuthClientStatus, known: KnownEpoch) -> EpochStep {
     let memory = EpochMemory::from(status);
     let basis = memory.basis.clone().unwrap_or_default();
-    epoch_step(&memory, &EpochObserved { basis, granted: Grants::new(), deleted: true, known_epoch })
+    let observed = EpochObserved { basis, granted: Grants::new(), decided_on: DecidedOn::Deletion, known };
+    epoch_step(&memory, &observed)
+}
+
+/// What a decision about a client that is there rests on.
+pub(super) fn decided_on(object: &OAuthClient) -> DecidedOn {
+    DecidedOn::ResourceVersion(object.metadata.resource_version.clone().unwrap_or_default())
 }
 
 /// What the spec says of tokens and secrets that are no longer good.
@@ -59,23 +67,27 @@ pub(super) fn remember(memory: &EpochMemory, status: &mut OAuthClientStatus) {
 /// Epochs this process wrote and its own view of the revocations may not hold yet. Without them a change that follows at once
 /// would get the epoch of the one before, and spare the tokens signed between the two.
 #[derive(Default)]
-pub(super) struct Written(Mutex<HashMap<Uid, u64>>);
+pub(super) struct Written(Mutex<HashMap<Uid, KnownEpoch>>);
 
 impl Written {
-    pub(super) fn note(&self, client: &Uid, epoch: u64) {
+    pub(super) fn note(&self, client: &Uid, epoch: KnownEpoch) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let highest = written.entry(client.clone()).or_default();
-        *highest = epoch.max(*highest);
+        if epoch > *highest {
+            *highest = epoch;
+        }
     }
 
     /// The highest epoch of a client, given what the views here know of it. Forgotten as soon as they know it too.
-    pub(super) fn highest(&self, client: &Uid, known: u64) -> u64 {
+    pub(super) fn highest(&self, client: &Uid, known: KnownEpoch) -> KnownEpoch {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let noted = written.get(client).copied().unwrap_or(0);
-        if noted <= known {
-            written.remove(client);
+        match written.get(client) {
+            Some(noted) if noted.epoch > known.epoch => noted.clone(),
+            _ => {
+                written.remove(client);
+                known
+            }
         }
-        noted.max(known)
     }
 }
 
@@ -105,16 +117,26 @@ mod tests {
 
     #[test]
     fn an_unreadable_spec_revokes_nothing_and_forgets_nothing() {
-        let mut status = OAuthClientStatus::default();
+        let mut object = crate::controller::oauth_client::tests::client(&serde_json::json!({}));
         let memory = EpochMemory { epoch: 4, basis: Some(EpochBasis::default()), granted: granted("orders:read") };
-        remember(&memory, &mut status);
-        assert_eq!(decide(&status, None, &Grants::new(), 0), EpochStep { memory, entries: Vec::new() });
+        remember(&memory, object.status.get_or_insert_default());
+        assert_eq!(
+            decide(&object, None, &Grants::new(), &KnownEpoch::default()),
+            EpochStep { memory, entries: Vec::new() }
+        );
     }
 
     #[test]
     fn a_client_that_is_gone_leaves_an_epoch_above_all_its_tokens() {
         let status = OAuthClientStatus { epoch: Some(4), ..OAuthClientStatus::default() };
-        assert_eq!(bury(&status, 7).entries, [(None, 8)]);
-        assert_eq!(bury(&status, 0).entries, [(None, 5)]);
+        let known = |epoch, decided_on| KnownEpoch { epoch, decided_on };
+        for (known, epoch) in [
+            (KnownEpoch::default(), 5),
+            (known(7, None), 8),
+            // Another leader has done it already.
+            (known(7, Some(DecidedOn::Deletion)), 7),
+        ] {
+            assert_eq!(bury(&status, known).entries, [(None, epoch)]);
+        }
     }
 }

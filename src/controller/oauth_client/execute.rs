@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use countersign_core::client::Client;
 use countersign_core::names::{Audience, ClientId, ObjectRef};
-use countersign_core::revocation::Entry;
+use countersign_core::revocation::{Entry, KnownEpoch};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -19,6 +19,7 @@ use kube::ResourceExt;
 
 use super::OAuthClients;
 use super::credentials::{How, RecordChange, SecretChange, Value};
+use super::epochs;
 use super::plan::{Observed, Plan};
 use crate::controller::{During, Failure};
 use crate::objects::events::{Event, Severity};
@@ -39,8 +40,10 @@ impl OAuthClients {
     pub(super) async fn end_epochs(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
         for (audience, epoch) in &plan.revoke {
             let uid = &observed.view.object.uid;
-            self.revoke(Entry::client(uid.clone(), audience.clone(), *epoch, now, &self.timings)).await?;
-            self.written_epochs.note(uid, *epoch);
+            let decided_on = epochs::decided_on(&observed.object);
+            let entry = Entry::client(uid.clone(), audience.clone(), *epoch, now, &self.timings);
+            self.revoke(entry.decided_on(decided_on.clone())).await?;
+            self.written_epochs.note(uid, KnownEpoch { epoch: *epoch, decided_on: Some(decided_on) });
             audit(observed.view.object.client_id.as_ref().map(ClientId::as_str), audience.as_ref(), *epoch);
         }
         Ok(())

@@ -6,7 +6,7 @@
 use countersign_api::OAuthClient;
 use countersign_api::oauthclient::DeletionPolicy;
 use countersign_core::names::{ObjectRef, Uid};
-use countersign_core::revocation::Entry;
+use countersign_core::revocation::{DecidedOn, Entry};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
@@ -39,10 +39,11 @@ impl OAuthClients {
 
     async fn end_tokens(&self, client: &OAuthClient, now: Timestamp) -> Result<(), Failure> {
         let Some(uid) = client.metadata.uid.as_deref().and_then(|uid| Uid::new(uid).ok()) else { return Ok(()) };
-        let known = self.written_epochs.highest(&uid, self.snapshot.load().revoked.epoch_of(&uid));
+        let known = self.written_epochs.highest(&uid, self.snapshot.load().revoked.known_epoch_of(&uid));
         let status = client.status.clone().unwrap_or_default();
         for (audience, epoch) in epochs::bury(&status, known).entries {
-            self.revoke(Entry::client(uid.clone(), audience.clone(), epoch, now, &self.timings)).await?;
+            let entry = Entry::client(uid.clone(), audience.clone(), epoch, now, &self.timings);
+            self.revoke(entry.decided_on(DecidedOn::Deletion)).await?;
             audit(status.client_id.as_deref(), audience.as_ref(), epoch);
         }
         Ok(())

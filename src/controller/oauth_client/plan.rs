@@ -18,7 +18,7 @@ use countersign_core::client_secret::{SecretState, Usage, VerifyingKeys};
 use countersign_core::directory::{ClientView, reason};
 use countersign_core::names::{Audience, IssuerName};
 use countersign_core::policy::Problem;
-use countersign_core::revocation::EpochMemory;
+use countersign_core::revocation::{EpochMemory, KnownEpoch};
 use countersign_core::scope::ScopeSet;
 use countersign_core::timings::Timings;
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ pub(super) struct Observed {
     pub(super) refused_count: usize,
     pub(super) signing_key_exists: bool,
     /// The epoch the revocations know.
-    pub(super) known_epoch: u64,
+    pub(super) known_epoch: KnownEpoch,
     /// The owner record.
     pub(super) record: String,
     /// The Secret under the name the spec says.
@@ -122,7 +122,7 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
     let old = observed.object.status.clone().unwrap_or_default();
     let client = &observed.view.object;
     let accepted = observed.view.accepted();
-    let epochs = epochs::decide(&old, client.spec.as_ref().ok(), &observed.granted, observed.known_epoch);
+    let epochs = epochs::decide(&observed.object, client.spec.as_ref().ok(), &observed.granted, &observed.known_epoch);
     let credentials = observed.settings().map(|settings| credentials(installation, observed, settings, &old, now));
     let secret = match (&credentials, observed.settings()) {
         (Some(credentials), Some(settings)) => Some(SecretStatus::new(settings.name.as_str(), &credentials.state)),

@@ -16,25 +16,11 @@ use std::fmt::Debug;
 
 pub type State = BTreeMap<String, Value>;
 
-/// What differs, one line each. An epoch may be one further: a leader that does not find its change in status starts another.
+/// What differs, one line each.
 pub fn difference(expected: &State, seen: &State) -> Vec<String> {
     let names: BTreeSet<_> = expected.keys().chain(seen.keys()).collect();
-    let differs = names.into_iter().filter(|name| match further(expected, seen, name) {
-        Some(further) => further > 1,
-        None => expected.get(*name) != seen.get(*name),
-    });
+    let differs = names.into_iter().filter(|name| expected.get(*name) != seen.get(*name));
     differs.map(|name| format!("{name}: expected {:?}, is {:?}", expected.get(name), seen.get(name))).collect()
-}
-
-/// By how much the epochs are further than expected, the largest.
-pub fn further_epochs(expected: &State, seen: &State) -> u64 {
-    expected.keys().filter_map(|name| further(expected, seen, name)).max().unwrap_or(0)
-}
-
-fn further(expected: &State, seen: &State, name: &str) -> Option<u64> {
-    let epoch = |state: &State| state.get(name).and_then(Value::as_u64);
-    name.starts_with("epoch").then_some(())?;
-    epoch(seen)?.checked_sub(epoch(expected)?)
 }
 
 impl Bed {

@@ -9,6 +9,17 @@ use crate::names::{Audience, TokenId, Uid};
 use crate::timings::Timings;
 use crate::token::AccessToken;
 
+/// What a client's new epoch was decided on. Whoever decides the same once more, because a stop or a failed write kept the
+/// first from ending, goes on with its epoch: no token can carry that one yet (docs/adr/0006).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DecidedOn {
+    /// The client's object with this resourceVersion, so before its status told of the epoch.
+    ResourceVersion(String),
+    /// That the object is gone, and its status with it.
+    Deletion,
+}
+
 /// What is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
@@ -22,6 +33,9 @@ pub enum Revocation {
         audience: Option<Audience>,
         /// The lowest epoch still good.
         epoch: u64,
+        /// Why, if the controller says so: single tokens that became an epoch do not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decided_on: Option<DecidedOn>,
     },
     /// One token.
     Token {
@@ -58,8 +72,17 @@ pub struct Entry {
 impl Entry {
     /// A client's new epoch. A cut-off issuer may sign under the old one for a while, hence the long life.
     pub fn client(client: Uid, audience: Option<Audience>, epoch: u64, now: Timestamp, timings: &Timings) -> Self {
-        let revocation = Revocation::Client { client, audience, epoch };
+        let revocation = Revocation::Client { client, audience, epoch, decided_on: None };
         Self { revocation, written_at: now, ends_at: after(now, timings.epoch_entry_for()) }
+    }
+
+    /// The same, saying what it was decided on.
+    #[must_use]
+    pub fn decided_on(mut self, why: DecidedOn) -> Self {
+        if let Revocation::Client { decided_on, .. } = &mut self.revocation {
+            *decided_on = Some(why);
+        }
+        self
     }
 
     /// One token, until it would have ended anyway.
@@ -82,11 +105,11 @@ impl Entry {
     pub fn covers(&self, other: &Self) -> bool {
         let says = match (&self.revocation, &other.revocation) {
             (
-                Revocation::Client { client, audience, epoch },
-                Revocation::Client { client: theirs, audience: for_audience, epoch: at_least },
+                Revocation::Client { client, audience, epoch, .. },
+                Revocation::Client { client: theirs, audience: for_audience, epoch: at_least, .. },
             ) => client == theirs && (audience.is_none() || audience == for_audience) && epoch >= at_least,
             (
-                Revocation::Client { client, audience: None, epoch },
+                Revocation::Client { client, audience: None, epoch, .. },
                 Revocation::Token { client: Some(c), epoch: e, .. },
             ) => client == c && epoch > e,
             (Revocation::Token { token, .. }, Revocation::Token { token: theirs, .. }) => token == theirs,

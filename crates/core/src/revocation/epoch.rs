@@ -1,13 +1,15 @@
 //! A client's epoch: when it grows, and for which tokens.
 //!
 //! Flows in: what the controller remembers in the client's status, and what is now. Flows out: what to remember, and
-//! the entries to write first: a crash between the two repeats an entry, and loses none.
+//! the entries to write first: a crash between the two repeats an entry, and loses none. Issuers sign under the epoch
+//! status tells (docs/adr/0003), so one that only an entry tells is carried by no token, and may be gone on with.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::DecidedOn;
 use crate::names::Audience;
 use crate::scope::ScopeSet;
 
@@ -36,17 +38,34 @@ pub struct EpochMemory {
     pub granted: BTreeMap<Audience, ScopeSet>,
 }
 
+/// The highest epoch of a client that is known to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KnownEpoch {
+    /// The epoch.
+    pub epoch: u64,
+    /// What it was decided on, if its entry says so.
+    pub decided_on: Option<DecidedOn>,
+}
+
+impl KnownEpoch {
+    /// Together with an epoch that tokens may carry already.
+    #[must_use]
+    pub fn in_use(self, epoch: u64) -> Self {
+        if epoch < self.epoch { self } else { Self { epoch, decided_on: None } }
+    }
+}
+
 /// The client now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochObserved {
     /// What the spec says now.
     pub basis: EpochBasis,
     /// What is granted now.
     pub granted: BTreeMap<Audience, ScopeSet>,
-    /// Whether the object is gone.
-    pub deleted: bool,
+    /// What this is decided on: the object as it is, or that it is gone.
+    pub decided_on: DecidedOn,
     /// The highest epoch in the revocations.
-    pub known_epoch: u64,
+    pub known: KnownEpoch,
 }
 
 /// What follows.
@@ -60,9 +79,12 @@ pub struct EpochStep {
 
 /// Decides whether a client's epoch grows.
 pub fn epoch_step(memory: &EpochMemory, observed: &EpochObserved) -> EpochStep {
-    let current = memory.epoch.max(observed.known_epoch);
-    let next = current.saturating_add(1);
-    let everywhere = observed.deleted || memory.basis.as_ref().is_some_and(|then| has_tightened(then, &observed.basis));
+    let EpochObserved { decided_on, known, .. } = observed;
+    let current = memory.epoch.max(known.epoch);
+    let repeated = known.epoch > memory.epoch && known.decided_on.as_ref() == Some(decided_on);
+    let next = if repeated { current } else { current.saturating_add(1) };
+    let deleted = *decided_on == DecidedOn::Deletion;
+    let everywhere = deleted || memory.basis.as_ref().is_some_and(|then| has_tightened(then, &observed.basis));
     let withdrawn = |(audience, then): &(&Audience, &ScopeSet)| {
         observed.granted.get(*audience).is_none_or(|now| !then.is_subset(now))
     };

@@ -12,8 +12,8 @@ mod sink;
 mod tests;
 mod view;
 
-pub use entry::{Entry, Revocation};
-pub use epoch::{EpochBasis, EpochMemory, EpochObserved, EpochStep, epoch_step};
+pub use entry::{DecidedOn, Entry, Revocation};
+pub use epoch::{EpochBasis, EpochMemory, EpochObserved, EpochStep, KnownEpoch, epoch_step};
 pub use shard::{Shard, ShardFull};
 pub use sink::{Sink, SinkError};
 pub use view::Revoked;

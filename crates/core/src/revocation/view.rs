@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{Entry, Revocation, Shard};
+use super::{Entry, KnownEpoch, Revocation, Shard};
 use crate::names::{Audience, TokenId, Uid};
 use crate::token::{AccessToken, TokenRefusal};
 
@@ -17,9 +17,9 @@ pub struct Revoked {
 }
 
 /// The lowest epoch still good, and how long that has to be remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Epoch {
-    lowest: u64,
+    lowest: KnownEpoch,
     ends_at: Timestamp,
 }
 
@@ -50,15 +50,16 @@ impl Revoked {
     fn add(&mut self, entry: &Entry) {
         let ends_at = entry.ends_at;
         match &entry.revocation {
-            Revocation::Client { client, audience, epoch } => {
-                let new = Epoch { lowest: *epoch, ends_at };
+            Revocation::Client { client, audience, epoch, decided_on } => {
+                let lowest = KnownEpoch { epoch: *epoch, decided_on: decided_on.clone() };
+                let new = Epoch { lowest, ends_at };
                 let client = self.clients.entry(client.clone()).or_default();
                 let Some(audience) = audience else {
-                    client.everywhere = Some(new.raised(client.everywhere));
+                    client.everywhere.get_or_insert_with(|| new.clone()).raise(new);
                     return;
                 };
                 match client.by_audience.iter_mut().find(|(known, _)| known == audience) {
-                    Some((_, known)) => *known = new.raised(Some(*known)),
+                    Some((_, known)) => known.raise(new),
                     None => client.by_audience.push((audience.clone(), new)),
                 }
             }
@@ -67,8 +68,8 @@ impl Revoked {
                 *known = ends_at.max(*known);
             }
             Revocation::Subject { subject, epoch } => {
-                let known = self.subjects.get(subject).copied();
-                self.subjects.insert(subject.clone(), Epoch { lowest: *epoch, ends_at }.raised(known));
+                let new = Epoch { lowest: KnownEpoch { epoch: *epoch, decided_on: None }, ends_at };
+                self.subjects.entry(subject.clone()).or_insert_with(|| new.clone()).raise(new);
             }
         }
     }
@@ -77,7 +78,7 @@ impl Revoked {
         self.tokens.retain(|_, ends_at| *ends_at > now);
         self.subjects.retain(|_, epoch| epoch.ends_at > now);
         self.clients.retain(|_, client| {
-            client.everywhere = client.everywhere.filter(|epoch| epoch.ends_at > now);
+            client.everywhere = client.everywhere.take().filter(|epoch| epoch.ends_at > now);
             client.by_audience.retain(|(_, epoch)| epoch.ends_at > now);
             client.everywhere.is_some() || !client.by_audience.is_empty()
         });
@@ -88,37 +89,35 @@ impl Revoked {
         if self.tokens.contains_key(token.token_id.as_str()) {
             return Err(TokenRefusal::Revoked);
         }
-        if let Some(client) = token.client_uid.as_ref().and_then(|uid| self.clients.get(uid)) {
-            let for_audience = client.by_audience.iter().find(|(audience, _)| *audience == token.audience);
-            let lowest = client.everywhere.into_iter().chain(for_audience.map(|(_, epoch)| *epoch));
-            if lowest.into_iter().any(|epoch| token.client_epoch < epoch.lowest) {
-                return Err(TokenRefusal::OldEpoch);
-            }
+        let client = token.client_uid.as_ref().and_then(|uid| self.clients.get(uid));
+        if client.is_some_and(|client| token.client_epoch < client.lowest(&token.audience)) {
+            return Err(TokenRefusal::OldEpoch);
         }
         match self.subjects.get(&*token.subject) {
-            Some(epoch) if token.subject_epoch < epoch.lowest => Err(TokenRefusal::OldEpoch),
+            Some(epoch) if token.subject_epoch < epoch.lowest.epoch => Err(TokenRefusal::OldEpoch),
             _ => Ok(()),
         }
     }
 
     /// The highest epoch revocations know of a client; its status catches up with it.
     pub fn epoch_of(&self, client: &Uid) -> u64 {
-        self.clients.get(client).map_or(0, Client::highest)
+        self.clients.get(client).and_then(Client::highest).map_or(0, |known| known.epoch)
+    }
+
+    /// The same, with what it was decided on.
+    pub fn known_epoch_of(&self, client: &Uid) -> KnownEpoch {
+        self.clients.get(client).and_then(Client::highest).cloned().unwrap_or_default()
     }
 
     /// The lowest epoch a client's tokens for an audience may carry: what status says must have reached it before an
     /// issuer signs one.
     pub fn epoch_for(&self, client: &Uid, audience: &Audience) -> u64 {
-        self.clients.get(client).map_or(0, |client| {
-            let for_audience = client.by_audience.iter().filter(|(known, _)| known == audience);
-            let epochs = client.everywhere.iter().chain(for_audience.map(|(_, epoch)| epoch));
-            epochs.map(|epoch| epoch.lowest).max().unwrap_or(0)
-        })
+        self.clients.get(client).map_or(0, |client| client.lowest(audience))
     }
 
     /// The clients whose highest epoch is above the one in `before`.
     pub fn raised_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Uid> {
-        self.clients.iter().filter(|(uid, now)| now.highest() > before.epoch_of(uid)).map(|(uid, _)| uid)
+        self.clients.keys().filter(|uid| self.epoch_of(uid) > before.epoch_of(uid))
     }
 
     /// How many entries there are.
@@ -134,18 +133,25 @@ impl Revoked {
 }
 
 impl Client {
-    fn highest(&self) -> u64 {
+    fn highest(&self) -> Option<&KnownEpoch> {
         let epochs = self.everywhere.iter().chain(self.by_audience.iter().map(|(_, epoch)| epoch));
-        epochs.map(|epoch| epoch.lowest).max().unwrap_or(0)
+        epochs.map(|epoch| &epoch.lowest).max()
+    }
+
+    /// The lowest epoch still good for an audience.
+    fn lowest(&self, audience: &Audience) -> u64 {
+        let for_audience = self.by_audience.iter().find(|(known, _)| known == audience);
+        let epochs = self.everywhere.iter().chain(for_audience.map(|(_, epoch)| epoch));
+        epochs.map(|epoch| epoch.lowest.epoch).max().unwrap_or(0)
     }
 }
 
 impl Epoch {
-    /// The stricter of both, as long as either lasts.
-    fn raised(self, other: Option<Self>) -> Self {
-        other.map_or(self, |other| Self {
-            lowest: self.lowest.max(other.lowest),
-            ends_at: self.ends_at.max(other.ends_at),
-        })
+    /// Becomes the stricter of both, for as long as either lasts.
+    fn raise(&mut self, other: Self) {
+        self.ends_at = self.ends_at.max(other.ends_at);
+        if other.lowest > self.lowest {
+            self.lowest = other.lowest;
+        }
     }
 }

@@ -30,7 +30,8 @@ async fn run(deed: Deed, stop_after: usize) -> (String, bool) {
     bench.restart().await;
     bench.settle().await;
     let other: Option<Secret> = bench.objects.get(&Key::namespaced("shop", "other")).await.unwrap();
-    (format!("{}\nother {}\nrevoked {}", bench.state().await, other.is_some(), !bench.epochs().is_empty()), stopped)
+    let (revoked, epoch) = (bench.epochs(), bench.status().await.epoch);
+    (format!("{}\nother {}\nrevoked {revoked:?}, epoch {epoch:?}", bench.state().await, other.is_some()), stopped)
 }
 
 #[tokio::test]

@@ -163,12 +163,20 @@ fn a_full_shard_says_so_and_keeps_all_it_has() {
 fn a_shard_reads_back_as_it_was_written() {
     let entries = [
         client("u", Some("https://a.example"), 3),
-        Entry::token(&token("t", "v", 2), at(1000), &Timings::default()),
+        client("v", None, 3).decided_on(version("8")),
+        client("w", None, 3).decided_on(DecidedOn::Deletion),
+        Entry::token(&token("t", "v", 3), at(1000), &Timings::default()),
         anna(),
     ];
     let shard = shard(entries);
     let text = serde_json::to_string(&shard).expect("a document");
-    assert!(text.contains(r#""type":"Client","client":"u","audience":"https://a.example","epoch":3"#), "{text}");
+    assert!(
+        text.contains(r#""type":"Client","client":"u","audience":"https://a.example","epoch":3,"writtenAt""#),
+        "{text}"
+    );
+    for decided_on in [r#""epoch":3,"decidedOn":{"resourceVersion":"8"}"#, r#""epoch":3,"decidedOn":"deletion""#] {
+        assert!(text.contains(decided_on), "{text}");
+    }
     assert_eq!(serde_json::from_str::<Shard>(&text).ok(), Some(shard));
 }
 
@@ -176,8 +184,17 @@ fn granted(entries: &[(&str, &str)]) -> BTreeMap<Audience, ScopeSet> {
     entries.iter().map(|(name, scopes)| (audience(name), ScopeSet::parse(scopes).expect("scopes"))).collect()
 }
 
+fn version(version: &str) -> DecidedOn {
+    DecidedOn::ResourceVersion(version.to_owned())
+}
+
+/// An epoch in the revocations, and what its entry says it was decided on.
+fn known(epoch: u64, decided_on: Option<DecidedOn>) -> KnownEpoch {
+    KnownEpoch { epoch, decided_on }
+}
+
 fn now(basis: EpochBasis, scopes: &[(&str, &str)]) -> EpochObserved {
-    EpochObserved { basis, granted: granted(scopes), deleted: false, known_epoch: 0 }
+    EpochObserved { basis, granted: granted(scopes), decided_on: version("7"), known: KnownEpoch::default() }
 }
 
 const BOTH: [(&str, &str); 2] = [("https://a.example", "read write"), ("https://b.example", "read")];
@@ -199,22 +216,60 @@ fn an_epoch_grows_on_what_revokes_and_on_nothing_else() {
         (now(suspended, &BOTH), everywhere.clone()),
         (now(tokens, &BOTH), everywhere.clone()),
         (now(secrets, &BOTH), everywhere.clone()),
-        (EpochObserved { deleted: true, ..now(basis(), &BOTH) }, everywhere),
+        (EpochObserved { decided_on: DecidedOn::Deletion, ..now(basis(), &BOTH) }, everywhere),
         (now(basis(), &[("https://a.example", "read"), BOTH[1]]), a(5)),
         (now(basis(), &BOTH[1..]), a(5)),
         (now(basis(), &[BOTH[0], BOTH[1], ("https://c.example", "read")]), vec![]),
-        (EpochObserved { known_epoch: 7, ..now(basis(), &BOTH[1..]) }, a(8)),
-        (EpochObserved { known_epoch: 7, ..now(basis(), &BOTH) }, vec![]),
+        (EpochObserved { known: known(7, None), ..now(basis(), &BOTH[1..]) }, a(8)),
+        (EpochObserved { known: known(7, None), ..now(basis(), &BOTH) }, vec![]),
     ] {
         let step = epoch_step(&memory(), &observed);
         assert_eq!(step.entries, entries, "{observed:?}");
-        let expected = entries.first().map_or(observed.known_epoch.max(4), |(_, epoch)| *epoch);
+        let expected = entries.first().map_or(observed.known.epoch.max(4), |(_, epoch)| *epoch);
         assert_eq!(step.memory.epoch, expected);
-        if !observed.deleted {
+        if observed.decided_on != DecidedOn::Deletion {
             let again = epoch_step(&step.memory, &observed);
             assert_eq!(again, EpochStep { memory: step.memory, entries: vec![] }, "once is enough");
         }
     }
+}
+
+#[test]
+fn the_same_decision_once_more_goes_on_with_its_epoch_and_no_other_does() {
+    let deleted = EpochObserved { decided_on: DecidedOn::Deletion, ..now(EpochBasis::default(), &BOTH) };
+    let withdrawn = now(EpochBasis::default(), &BOTH[1..]);
+    for (observed, known, epoch) in [
+        (&withdrawn, known(5, Some(version("7"))), 5),
+        (&withdrawn, known(9, Some(version("7"))), 9),
+        (&withdrawn, known(5, Some(version("6"))), 6),
+        (&withdrawn, known(5, Some(DecidedOn::Deletion)), 6),
+        (&withdrawn, known(5, None), 6),
+        // Status has told of it: tokens may carry it.
+        (&withdrawn, known(4, Some(version("7"))), 5),
+        (&withdrawn, known(5, Some(version("7"))).in_use(5), 6),
+        (&withdrawn, known(5, Some(version("7"))).in_use(4), 5),
+        (&deleted, known(5, Some(DecidedOn::Deletion)), 5),
+        (&deleted, known(5, Some(version("7"))), 6),
+    ] {
+        let step = epoch_step(&memory(), &EpochObserved { known: known.clone(), ..observed.clone() });
+        assert_eq!(step.entries.iter().map(|(_, epoch)| *epoch).collect::<Vec<_>>(), [epoch], "{known:?}");
+        assert_eq!(step.memory.epoch, epoch, "{known:?}");
+    }
+}
+
+#[test]
+fn the_view_knows_what_the_highest_epoch_was_decided_on() {
+    let entries = [
+        client("u", Some("https://a.example"), 3).decided_on(version("8")),
+        client("u", None, 2).decided_on(version("9")),
+        client("u", Some("https://b.example"), 3),
+    ];
+    let shards = entries.map(|entry| shard([entry]));
+    let view = Revoked::build(&shards, at(1000));
+    assert_eq!(view.known_epoch_of(&uid("u")), known(3, Some(version("8"))));
+    let other_way_round = Revoked::build(shards.iter().rev(), at(1000));
+    assert_eq!(other_way_round.known_epoch_of(&uid("u")), view.known_epoch_of(&uid("u")));
+    assert_eq!(view.known_epoch_of(&uid("other")), KnownEpoch::default());
 }
 
 #[test]
@@ -228,7 +283,7 @@ fn what_is_given_back_revokes_nothing() {
 fn lost_status_keeps_the_epoch_the_revocations_know() {
     let lost = EpochMemory::default();
     let observed =
-        EpochObserved { known_epoch: 6, ..now(EpochBasis { suspended: true, ..EpochBasis::default() }, &BOTH) };
+        EpochObserved { known: known(6, None), ..now(EpochBasis { suspended: true, ..EpochBasis::default() }, &BOTH) };
     let step = epoch_step(&lost, &observed);
     assert_eq!((step.memory.epoch, step.entries), (6, vec![]));
 }
