@@ -1,5 +1,8 @@
 //! Entries, shards, the merged view and epochs.
 
+mod search;
+mod world;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
