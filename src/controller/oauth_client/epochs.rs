@@ -3,12 +3,11 @@
 //! Flows in: status, the spec, what is granted now, the highest epoch known here. Flows out: the epoch to remember, and
 //! the revocations to write before it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 
 use countersign_api::{OAuthClient, OAuthClientStatus};
 use countersign_core::client::{Client, ClientState};
-use countersign_core::names::{Audience, Uid};
+use countersign_core::names::Audience;
 use countersign_core::revocation::{
     DecidedOn, EpochBasis, EpochMemory, EpochObserved, EpochStep, KnownEpoch, epoch_step,
 };
@@ -62,33 +61,6 @@ pub(super) fn remember(memory: &EpochMemory, status: &mut OAuthClientStatus) {
     status.epoch = Some(i64::try_from(*epoch).unwrap_or(i64::MAX));
     status.epoch_basis = basis.as_ref().map(Into::into);
     status.granted = granted.iter().map(Into::into).collect();
-}
-
-/// Epochs this process wrote and its own view of the revocations may not hold yet. Without them a change that follows at once
-/// would get the epoch of the one before, and spare the tokens signed between the two.
-#[derive(Default)]
-pub(super) struct Written(Mutex<HashMap<Uid, KnownEpoch>>);
-
-impl Written {
-    pub(super) fn note(&self, client: &Uid, epoch: KnownEpoch) {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let highest = written.entry(client.clone()).or_default();
-        if epoch > *highest {
-            *highest = epoch;
-        }
-    }
-
-    /// The highest epoch of a client, given what the views here know of it. Forgotten as soon as they know it too.
-    pub(super) fn highest(&self, client: &Uid, known: KnownEpoch) -> KnownEpoch {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match written.get(client) {
-            Some(noted) if noted.epoch > known.epoch => noted.clone(),
-            _ => {
-                written.remove(client);
-                known
-            }
-        }
-    }
 }
 
 #[cfg(test)]

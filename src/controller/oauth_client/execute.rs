@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use countersign_core::client::Client;
 use countersign_core::names::{Audience, ClientId, ObjectRef};
-use countersign_core::revocation::{Entry, KnownEpoch};
+use countersign_core::revocation::Entry;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -40,10 +40,8 @@ impl OAuthClients {
     pub(super) async fn end_epochs(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
         for (audience, epoch) in &plan.revoke {
             let uid = &observed.view.object.uid;
-            let decided_on = epochs::decided_on(&observed.object);
             let entry = Entry::client(uid.clone(), audience.clone(), *epoch, now, &self.timings);
-            self.revoke(entry.decided_on(decided_on.clone())).await?;
-            self.written_epochs.note(uid, KnownEpoch { epoch: *epoch, decided_on: Some(decided_on) });
+            self.revoke(entry.decided_on(epochs::decided_on(&observed.object))).await?;
             audit(observed.view.object.client_id.as_ref().map(ClientId::as_str), audience.as_ref(), *epoch);
         }
         Ok(())

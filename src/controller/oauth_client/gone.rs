@@ -39,7 +39,7 @@ impl OAuthClients {
 
     async fn end_tokens(&self, client: &OAuthClient, now: Timestamp) -> Result<(), Failure> {
         let Some(uid) = client.metadata.uid.as_deref().and_then(|uid| Uid::new(uid).ok()) else { return Ok(()) };
-        let known = self.written_epochs.highest(&uid, self.snapshot.load().revoked.known_epoch_of(&uid));
+        let known = self.snapshot.load().revoked.known_epoch_of(&uid);
         let status = client.status.clone().unwrap_or_default();
         for (audience, epoch) in epochs::bury(&status, known).entries {
             let entry = Entry::client(uid.clone(), audience.clone(), epoch, now, &self.timings);

@@ -86,7 +86,6 @@ pub struct OAuthClients {
     records: Records,
     world: Mutex<World>,
     heals: Mutex<HashMap<ObjectRef, Heals>>,
-    written_epochs: epochs::Written,
 }
 
 impl OAuthClients {
@@ -110,7 +109,6 @@ impl OAuthClients {
             records,
             world,
             heals,
-            written_epochs: epochs::Written::default(),
         }
     }
 

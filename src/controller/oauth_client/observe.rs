@@ -65,10 +65,7 @@ impl OAuthClients {
             refused_count: grants.refused_count,
             signing_key_exists: signing_key.is_none_or(|name| exists(name, snapshot)),
             // What this process holds never shrinks, though status was lost and the entries have ended.
-            known_epoch: self
-                .written_epochs
-                .highest(uid, snapshot.revoked.known_epoch_of(uid))
-                .in_use(view.object.epoch),
+            known_epoch: snapshot.revoked.known_epoch_of(uid).in_use(view.object.epoch),
             record: self.layout.owner_record(key),
             secret,
             former,

@@ -53,23 +53,6 @@ async fn a_suspension_and_a_raised_tokens_not_before_each_start_an_epoch() {
 }
 
 #[tokio::test]
-async fn a_second_change_starts_a_second_epoch_though_the_watch_has_not_brought_the_first() {
-    let mut bench = Bench::new().await;
-    bench.apply(json!({})).await;
-    // The entry is written, then the process is stopped before status is.
-    for (writes, change) in [(1, ClientState::Suspended), (usize::MAX, ClientState::Active)] {
-        let mut client = bench.client().await;
-        client.spec.state = change;
-        client.spec.tokens_not_before = (writes > 1).then(|| at(1_000_000));
-        bench.objects.replace(&client).await.unwrap();
-        bench.writes_left.store(writes, Ordering::Relaxed);
-        let now = bench.clock.now();
-        bench.process.turn(&bench.objects, &bench.layout, Revoked::default(), now).await;
-    }
-    assert_eq!((bench.epochs(), bench.status().await.epoch), (vec![(None, 2)], Some(2)));
-}
-
-#[tokio::test]
 async fn a_choice_that_is_not_built_is_not_accepted_and_nothing_is_revoked() {
     let mut bench = Bench::new().await;
     bench.apply(json!({})).await;
