@@ -63,7 +63,7 @@ SOAK_BOUND ?= 3h
 SOAK := $(TOOLS)/cargo-nextest nextest run --profile soak --test soak --features test-clock --locked
 .PHONY: soak
 soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz`; writes docs/soak.md; T=<filter> for some
-	$(if $(T),,tests/setup.sh fuzz)
+	@tests/setup.sh soak $(if $(T),,fuzz)
 	$(SOAK) --no-run
 	@$(if $(T),,rm -rf .cache/soak)
 	@rc=0; timeout --signal=INT --kill-after=60s $(SOAK_BOUND) $(SOAK) --no-fail-fast $(T) || rc=$$?; \

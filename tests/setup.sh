@@ -45,6 +45,7 @@ link() { ln -sfn "$1" "$links/$(basename "${2:-$1}")"; }
 build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" ./...); }
 build_kubernetes() { build_go tests/tools/kubernetes "$1"; }
 build_go_client() { build_go tests/clients/go "$1"; }
+build_etcd_tools() { (cd tests/tools/etcd && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/" tool); }
 
 build_python() {
   PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
@@ -82,10 +83,16 @@ link "$provided" node-client
 provide go-client "$(hash tests/clients/go/go.* tests/clients/go/main.go)" build_go_client
 link "$provided/go-client"
 
-# Only for `make fuzz`, which asks for it.
-if [ "${1:-}" = fuzz ]; then
-  need c++
-  cargo_fuzz=0.13.2
-  provide cargo-fuzz "$cargo_fuzz" build_cargo_fuzz
-  link "$provided/bin/cargo-fuzz"
-fi
+# What only some ask for.
+for more in "$@"; do
+  case $more in
+  soak)
+    provide etcd-tools "$(hash tests/tools/etcd/go.*)" build_etcd_tools
+    for tool in etcdctl etcdutl; do link "$provided/$tool"; done ;;
+  fuzz)
+    need c++
+    cargo_fuzz=0.13.2
+    provide cargo-fuzz "$cargo_fuzz" build_cargo_fuzz
+    link "$provided/bin/cargo-fuzz" ;;
+  esac
+done

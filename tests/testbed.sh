@@ -4,6 +4,8 @@
 #   testbed.sh up DIR                 start both and wait until the API server is ready; DIR/kubeconfig is cluster-admin
 #   testbed.sh serve DIR OWNER        the same, then stay until the process OWNER is gone, stop all and remove DIR
 #   testbed.sh start|stop DIR NAME    one of etcd, kube-apiserver, with the same ports and data (faults)
+#   testbed.sh save DIR FILE          a snapshot of the running etcd, for
+#   testbed.sh restore DIR FILE       which the stopped etcd's data become, its revision past any that somebody has seen
 #   testbed.sh down DIR               stop both and remove DIR
 #
 # There is no controller manager: namespaces are never finalized and nothing is garbage-collected.
@@ -114,6 +116,16 @@ up() {
 
 down() { stop kube-apiserver; stop etcd; }
 
+save() { . ./ports; "$tools/etcdctl" --endpoints "http://127.0.0.1:$client" snapshot save "$1"; }
+
+# As Kubernetes advises: watches that go on from a revision of before are told that it is gone, and list anew.
+restore() {
+  . ./ports
+  rm -rf etcd
+  "$tools/etcdutl" snapshot restore "$1" --data-dir etcd --initial-cluster "default=http://127.0.0.1:$peer" \
+    --initial-advertise-peer-urls "http://127.0.0.1:$peer" --bump-revision 1000000000 --mark-compacted
+}
+
 # The start time tells a process from a later one with the same id.
 born() { cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null || echo gone; }
 
@@ -127,6 +139,8 @@ serve)
   while [ "$(born "$3")" = "$owner_born" ]; do sleep 0.5; done ;;
 start) start "${3:?etcd or kube-apiserver}"; ;;
 stop) stop "${3:?etcd or kube-apiserver}" ;;
+save) save "${3:?a file}" ;;
+restore) restore "${3:?a file}" ;;
 down) down; rm -rf "$PWD" ;;
 *) echo "no such verb: $verb" >&2; exit 2 ;;
 esac

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -79,12 +80,12 @@ impl Testbed {
 
     /// Kills a part at once.
     pub fn stop(&self, part: Part) {
-        self.control("stop", part);
+        self.control("stop", part.name());
     }
 
     /// Starts a part again, with its old address and data; returns when the API server answers, if both run.
     pub async fn start(&self, part: Part) {
-        self.control("start", part);
+        self.control("start", part.name());
         if matches!(part, Part::ApiServer) {
             let client = self.client().await;
             let look = async || client.apiserver_version().await.map_err(|error| error.to_string());
@@ -102,10 +103,22 @@ impl Testbed {
         assert!(sent.is_ok_and(|status| status.success()), "send {name} to {part:?}");
     }
 
-    fn control(&self, verb: &str, part: Part) {
+    /// Has the running etcd write its data to a file.
+    pub fn save(&self, file: &Path) {
+        assert!(tool("etcdctl").exists());
+        self.control("save", file);
+    }
+
+    /// Puts such a file in place of the data of an etcd that does not run, with every revision later than any of before.
+    pub fn restore(&self, file: &Path) {
+        assert!(tool("etcdutl").exists());
+        self.control("restore", file);
+    }
+
+    fn control(&self, verb: &str, what: impl AsRef<OsStr>) {
         assert!(self.own, "only a testbed of the test's own may lose a part");
-        let done = script().arg(verb).arg(&self.folder).arg(part.name()).status();
-        assert!(done.is_ok_and(|status| status.success()), "{verb} {part:?}");
+        let done = script().arg(verb).arg(&self.folder).arg(&what).status();
+        assert!(done.is_ok_and(|status| status.success()), "{verb} {}", what.as_ref().display());
     }
 
     /// A kubeconfig of a cluster administrator.
