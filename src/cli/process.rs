@@ -45,6 +45,10 @@ pub(crate) struct ProcessFlags {
     #[cfg(feature = "test-clock")]
     #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_START")]
     test_clock_start: Option<jiff::Timestamp>,
+    /// Test builds: a file that says how far the clock is off, whenever it is looked at
+    #[cfg(feature = "test-clock")]
+    #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_FILE", conflicts_with_all = ["test_clock_offset", "test_clock_rate"])]
+    test_clock_file: Option<std::path::PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -63,6 +67,9 @@ impl ProcessFlags {
 
     #[cfg(feature = "test-clock")]
     fn clock(&self) -> Clock {
+        if let Some(file) = &self.test_clock_file {
+            return Clock::set_by(file.clone());
+        }
         if self.test_clock_offset.is_zero() && self.test_clock_rate == 1 {
             return Clock::system();
         }

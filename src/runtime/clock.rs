@@ -1,8 +1,10 @@
 //! The one place that reads the time.
 //!
-//! Flows in: the system clock, a correction learnt from the API server's answers, and in test builds an offset and a
-//! rate. Flows out: `now`, handed to every decision as an argument, and how long to sleep until a moment.
+//! Flows in: the system clock, a correction learnt from the API server's answers, and in test builds an offset, which may
+//! change, and a rate. Flows out: `now`, handed to every decision as an argument, and how long to sleep until a moment.
 
+#[cfg(any(test, feature = "test-clock"))]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -30,6 +32,9 @@ enum Source {
         offset: SignedDuration,
         rate: u32,
     },
+    /// As far away as the text of this file says each time, such as `-5m`: a machine whose clock is set while we run.
+    #[cfg(any(test, feature = "test-clock"))]
+    Set(PathBuf),
     /// Stands still; milliseconds since the epoch.
     #[cfg(any(test, feature = "test-clock"))]
     Fixed(AtomicI64),
@@ -51,6 +56,12 @@ impl Clock {
     #[cfg(any(test, feature = "test-clock"))]
     pub fn shifted_from(start: Timestamp, offset: SignedDuration, rate: u32) -> Self {
         Self::from_source(Source::Shifted { start, offset, rate: rate.max(1) })
+    }
+
+    /// A clock as far away from the system's as the text of a file says; not at all where it cannot be read.
+    #[cfg(any(test, feature = "test-clock"))]
+    pub fn set_by(file: PathBuf) -> Self {
+        Self::from_source(Source::Set(file))
     }
 
     /// A clock that stands at `at` until it is advanced.
@@ -91,6 +102,12 @@ impl Clock {
                     .and_then(|passed| passed.checked_add(*offset))
                     .and_then(|shift| start.checked_add(shift).ok())
                     .unwrap_or(*start)
+            }
+            #[cfg(any(test, feature = "test-clock"))]
+            Source::Set(file) => {
+                let offset = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
+                let now = system_now();
+                now.checked_add(offset.unwrap_or(SignedDuration::ZERO)).unwrap_or(now)
             }
             #[cfg(any(test, feature = "test-clock"))]
             Source::Fixed(at) => Timestamp::from_millisecond(at.load(Ordering::Relaxed)).unwrap_or_default(),
@@ -153,6 +170,19 @@ mod tests {
         let clock = Clock::shifted(SignedDuration::from_hours(1), 10);
         assert_eq!(clock.real(Duration::from_secs(10)), Duration::from_secs(1));
         assert!(clock.now() > Clock::system().now());
+    }
+
+    #[test]
+    fn a_clock_set_by_a_file_jumps_when_that_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("offset");
+        let clock = Clock::set_by(file.clone());
+        let off = || clock.now().duration_since(Clock::system().now()).as_mins();
+        assert_eq!(off(), 0, "no file");
+        for (text, expected) in [("-5m30s\n", -5), ("7m30s", 7), ("soon", 0)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(off(), expected, "{text}");
+        }
     }
 
     #[test]
