@@ -317,7 +317,8 @@ fn reference(seen: &Seen<'_>, secret: Option<&Secret>, now: Timestamp) -> Creden
         },
     };
     let record = if seen.paused && record != RecordChange::Remove { RecordChange::Keep } else { record };
-    let state = SecretState::default();
+    // Should the value be ours again, those that were dead stay so.
+    let state = SecretState { accepted_since: seen.state.accepted_since, ..SecretState::default() };
     let untouched = waiting(seen, &finding, Some(now + POLL));
     Credentials { record, state, finding, ..untouched }
 }

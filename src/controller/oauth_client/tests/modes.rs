@@ -2,6 +2,7 @@
 
 use countersign_core::client_secret::{Record, RecordKey};
 
+use super::create::set_secret;
 use super::*;
 use crate::objects::layout::{RECORD_DATA, RECORD_KEY_DATA, UNTIL};
 
@@ -128,6 +129,20 @@ async fn a_client_that_changes_to_create_leaves_no_record() {
     put(&bench, STRONG, true).await;
     bench.apply(mode("Reference")).await;
     bench.objects.delete::<Secret>(&secret_key(), &Preconditions::default()).await.unwrap();
-    bench.edit(|client| create::set_secret(client, json!({"mode": "Create"}))).await;
+    bench.edit(|client| set_secret(client, json!({"mode": "Create"}))).await;
     assert!(bench.issued().await.is_some() && !recorded(&bench, STRONG).await);
+}
+
+#[tokio::test]
+async fn a_compromised_value_stays_dead_when_a_reference_came_between() {
+    let mut bench = Bench::new().await;
+    bench.apply(json!({})).await;
+    bench.clock.advance(Duration::from_secs(100));
+    bench.edit(|client| set_secret(client, json!({"rejectIssuedBefore": at(1_000_050).to_string()}))).await;
+    bench.edit(|client| set_secret(client, json!({"mode": "Reference"}))).await;
+    let status = bench.status().await.secret.unwrap();
+    assert_eq!((status.issued_at, status.accepted_since), (None, Some(at(1_000_100))));
+    bench.edit(|client| set_secret(client, json!({}))).await;
+    let status = bench.status().await.secret.unwrap();
+    assert_eq!((status.issued_at, status.accepted_since), (Some(at(1_000_100)), Some(at(1_000_100))));
 }
