@@ -1,7 +1,7 @@
 //! A replica's heartbeat: the Lease that says it lives and what it has seen.
 //!
 //! Flows in: what an issuer or verifier has to report. Flows out: its Lease, renewed with jitter and whenever the report
-//! changes by a keyring's serial, deleted on shutdown. How the leader reads them is `witnesses`.
+//! changes by a keyring's serial or the clock was set, deleted on shutdown. How the leader reads them is `witnesses`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -136,6 +136,10 @@ impl Heartbeat {
                 () = shutdown.requested() => true,
                 () = tokio::time::sleep(wait) => false,
                 () = serials_changed(&mut self.report) => false,
+                () = self.clock.jumped() => {
+                    tracing::warn!("this machine's clock was set, or it slept: the API server is asked for the time");
+                    false
+                }
             };
             if ends {
                 break;

@@ -7,9 +7,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+
+/// How often is looked whether the clock was set.
+const LOOK: Duration = Duration::from_secs(1);
+/// Further than a clock that is slewed gets between two looks.
+const JUMP: Duration = Duration::from_secs(2);
 
 /// A shared clock; clones share the correction.
 #[derive(Clone, Debug)]
@@ -114,6 +119,19 @@ impl Clock {
         }
     }
 
+    /// Returns when this machine's clock was set or the machine slept: until the next answer of the API server the
+    /// correction is of before.
+    pub async fn jumped(&self) {
+        let (begun, local) = (Instant::now(), self.local());
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let passed = Duration::try_from(self.local().duration_since(local)).unwrap_or(Duration::ZERO);
+            if self.real(passed).abs_diff(begun.elapsed()) > JUMP {
+                return;
+            }
+        }
+    }
+
     /// How far the API server is ahead of this machine, as last measured.
     pub fn correction(&self) -> SignedDuration {
         SignedDuration::from_millis(self.0.correction.load(Ordering::Relaxed))
@@ -182,6 +200,20 @@ mod tests {
         for (text, expected) in [("-5m30s\n", -5), ("7m30s", 7), ("soon", 0)] {
             std::fs::write(&file, text).unwrap();
             assert_eq!(off(), expected, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_jumps_when_it_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in ["5m", "-5m"] {
+            let file = folder.path().join(text);
+            let clock = Clock::set_by(file.clone());
+            let jumped = clock.jumped();
+            let mut jumped = std::pin::pin!(jumped);
+            assert!(tokio::time::timeout(LOOK * 60, &mut jumped).await.is_err(), "nobody set it");
+            std::fs::write(&file, text).unwrap();
+            jumped.await;
         }
     }
 

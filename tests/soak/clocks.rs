@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 const TRIED: &str = "One more issuer and one more verifier whose clocks are five minutes off, beside good ones. A release always
     corrects its clock by the API server's Date; left alone is only what a test can have. A verifier must judge rightly; an issuer
     whose machine is off must not be ready. Then both serve and the machine's clock is set five minutes on or back, and later
-    set right: the correction is of before until the API server answers again, at the latest to the next heartbeat, every 30 s by
-    default and here. Meanwhile verdicts may be wrong; then a good token must be taken and one that ended four minutes ago
-    refused, the issuer's tokens be good, and the issuer not be ready until its machine is right. The verifier stays ready.";
-/// The default heartbeat, which brings an answer of the API server, and time for a busy machine.
+    set right: the correction is of before until the API server answers again, which a replica that sees its clock jump asks
+    for at once. Meanwhile verdicts may be wrong; then a good token must be taken and one that ended four minutes ago refused,
+    the issuer's tokens be good, and the issuer not be ready until its machine is right. The verifier stays ready.";
+/// Would be enough for the default heartbeat too, which brings an answer every 30 s.
 const CORRECTED: Duration = Duration::from_secs(90);
 /// A clock set on by five minutes takes such a token for ended.
 const SHORT: &str = "--default-access-token-lifetime=2m";
