@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::culprit::Culprit;
+
 /// Everything there is to tell.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,8 +40,10 @@ pub(super) struct Account {
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) url: String,
-    /// Absent where the request can be read in two ways.
+    /// Absent where the request can be read in two ways: then nobody looks at caller, policies and rules.
     pub(super) read: Option<Reading>,
+    /// For what it can be read in two ways.
+    pub(super) culprit: Option<Culprit>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +61,7 @@ pub(super) struct Reading {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Caller {
-    /// `nobody`, `token` or `client`.
+    /// `nobody`, `token` or `client`, also where nobody looks at it.
     pub(super) kind: &'static str,
     pub(super) client: Option<String>,
     pub(super) audience: Option<String>,

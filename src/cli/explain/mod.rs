@@ -11,6 +11,7 @@
 mod account;
 mod call;
 mod caller;
+mod culprit;
 mod known;
 mod next;
 mod print;

@@ -13,6 +13,7 @@ use countersign_core::request::Request;
 use countersign_core::token::TokenRefusal;
 
 use super::account::Caller;
+use super::culprit::Culprit;
 use super::known::Known;
 
 /// How many names a sentence lists.
@@ -26,6 +27,9 @@ pub(super) struct Findings<'a> {
     pub(super) refusal: Option<&'a Refusal>,
     pub(super) explanation: Option<&'a Explanation<'a>>,
     pub(super) client: Option<&'a Arc<ClientView>>,
+    /// What the client asks the issuer for; none: all that is granted.
+    pub(super) scope: Option<&'a str>,
+    pub(super) culprit: Option<&'a Culprit>,
     pub(super) caller: &'a Caller,
 }
 
@@ -34,6 +38,7 @@ pub(super) fn next(findings: &Findings<'_>) -> Vec<String> {
     let mut said = findings.issuer();
     if said.is_empty() {
         said = match refusal.reason {
+            Reason::Request(_) => findings.culprit.and_then(|culprit| culprit.next.clone()).into_iter().collect(),
             Reason::NoSuchPolicy => findings.no_such_policy(),
             Reason::NotOfPolicy => findings.not_of_policy(),
             Reason::NoCredential => findings.no_credential(),
@@ -94,15 +99,36 @@ impl Findings<'_> {
                 "Add an entry with audience {audience} to spec.access of {}",
                 self.object("OAuthClient", object, "spec.access")
             )],
-            Some(audience) => {
-                let scopes = view.accepted().and_then(|spec| spec.access_to(audience.as_str())).into_iter();
-                scopes
-                    .flat_map(|access| access.scopes.iter())
-                    .filter_map(|scope| self.obtain(scope, audience, view))
-                    .collect()
+            _ => {
+                let mut said = audience.map(|audience| self.refused_scopes(audience, view)).unwrap_or_default();
+                if said.is_empty() {
+                    said.push(format!("The issuer says {}: {}", failure.reason, failure.meaning));
+                }
+                said
             }
-            None => vec![format!("The issuer says {}: {}", failure.reason, failure.meaning)],
         }
+    }
+
+    /// What keeps a client from the scopes it asks for, and for which it might ask instead.
+    fn refused_scopes(&self, audience: &Audience, view: &ClientView) -> Vec<String> {
+        let Some(asked) = self.scope else {
+            let access = view.accepted().and_then(|spec| spec.access_to(audience.as_str()));
+            let scopes = access.into_iter().flat_map(|access| access.scopes.iter());
+            return scopes.filter_map(|scope| self.obtain(scope, audience, view)).collect();
+        };
+        let each = asked.split(' ').filter_map(|scope| match ScopeName::new(scope) {
+            Ok(scope) => self.obtain(&scope, audience, view),
+            Err(error) => Some(format!("Correct --scope {scope:?}: {error}")),
+        });
+        let mut said: Vec<_> = each.collect();
+        let granted = self.known.directory().granted(view, audience.as_str());
+        if !said.is_empty() && !granted.is_empty() {
+            said.push(format!(
+                "Or leave --scope out: without, it gets {}",
+                listed(granted.iter().map(ToString::to_string))
+            ));
+        }
+        said
     }
 
     fn no_such_policy(&self) -> Vec<String> {

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::account::{Account, Allow, Caller, Policy, Rule};
+use super::account::{Account, Allow, Caller, Failure, Policy, Rule};
+use super::culprit::Culprit;
 use crate::cli::check::Output;
 use crate::cli::colour::{Colour, plain};
 
@@ -21,9 +22,11 @@ pub(super) fn text(account: &Account, colour: Colour) -> String {
     let mut page = Page { text: String::new(), colour };
     page.answer(account);
     page.request(account);
-    page.caller(&account.caller, account.reason);
-    page.policy(&account.policy);
-    page.rules(account);
+    if account.request.read.is_some() {
+        page.caller(&account.caller, account.reason);
+        page.policy(&account.policy);
+        page.rules(account);
+    }
     page.next(account);
     page.text
 }
@@ -52,12 +55,19 @@ impl Page {
     }
 
     fn answer(&mut self, account: &Account) {
-        let Account { allowed, status, reason, meaning, www_authenticate, not_enforced, .. } = account;
-        let verdict = match allowed {
-            true => self.colour.paint("1;32", "ALLOWED"),
-            false => self.colour.paint("1;31", format_args!("DENIED {status}")),
+        let Account { allowed, status, reason, meaning, www_authenticate, not_enforced, caller, .. } = account;
+        let verdict = match (allowed, not_enforced) {
+            (true, None) => self.colour.paint("1;32", "ALLOWED"),
+            (true, Some(_)) => self.colour.paint("1;33", "ALLOWED by Shadow mode"),
+            (false, _) => self.colour.paint("1;31", format_args!("DENIED {status}")),
         };
-        self.line(&format!("{verdict}  {reason}: {meaning}"));
+        match (&caller.issuer, &caller.client) {
+            (Some(failure), Some(client)) if !allowed && *reason == "NoCredential" => {
+                let Failure { reason, meaning } = failure;
+                self.line(&format!("{verdict}  the issuer gives {client} no token: {reason}: {meaning}"));
+            }
+            _ => self.line(&format!("{verdict}  {reason}: {meaning}")),
+        }
         if let Some(challenge) = www_authenticate {
             self.item("the client sees", &format!("{status}, WWW-Authenticate: {challenge}"));
         } else if !allowed {
@@ -75,7 +85,15 @@ impl Page {
         let request = &account.request;
         self.heading("Request", &format!("{} {}", request.method, request.url));
         let Some(read) = &request.read else {
-            return self.item("", "it can be read in two ways, so it is not read at all");
+            self.item(
+                "refused",
+                "before anybody looked at the caller, the policies or the rules: it can be read in two ways",
+            );
+            if let Some(Culprit { text, at, meaning, next: _ }) = &request.culprit {
+                let place = at.map(|at| format!(", {at} bytes into the path and query")).unwrap_or_default();
+                self.item("because of", &format!("`{text}`: {meaning}{place}"));
+            }
+            return;
         };
         let port = read.port.map(|port| format!(", port {port}")).unwrap_or_default();
         self.item("host", &format!("{}{port}", read.host));
@@ -97,6 +115,9 @@ impl Page {
             ("token", None) => "a token".to_owned(),
             _ => "nobody: there is no token".to_owned(),
         };
+        if reason == "AmbiguousCredential" {
+            return self.heading("Caller", "nobody looked: no credential is chosen where there are several");
+        }
         self.heading("Caller", &who);
         if let Some(failure) = &caller.issuer {
             return self.item("issuer", &format!("gives it none: {}: {}", failure.reason, failure.meaning));
@@ -143,7 +164,7 @@ impl Page {
             self.item("audience", &policy.audiences.join(", "));
         }
         if policy.mode == Some("Shadow") {
-            self.item("mode", "Shadow: where no rule decides, refusals are not enforced");
+            self.item("mode", "Shadow: it decides and counts, and none of its refusals is enforced");
         }
     }
 

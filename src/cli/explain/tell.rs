@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::account::{Account, Allow, Caller, Failure, Policy, Reading, Request as Asking, Rule};
 use super::call::Call;
 use super::caller::{Checks, Peek};
+use super::culprit::Culprit;
 use super::known::Known;
 use super::next::{self, Findings};
 use crate::verifier::REALM;
@@ -52,21 +53,25 @@ pub(super) enum Who {
 pub(super) fn tell(known: &Known, asked: Asked<'_>, now: Timestamp) -> Result<Account> {
     let Asked { call, named, who } = asked;
     let checks = known.checks(now);
+    let unheard = who.unheard();
     let (call, made) = match who {
         Who::Nobody => (call, None),
         Who::Token(text) => (call.with_token(&text), None),
         Who::Client { id, scope } => {
-            let made = Made::new(known, &checks, (&call, named), id, scope.as_deref())?;
+            let made = Made::new(known, &checks, (&call, named), id, scope)?;
             (if made.token.is_ok() { call.with_token(MADE_UP) } else { call }, Some(made))
         }
     };
     let client = made.as_ref().and_then(|made| made.client.clone());
-    let teller = |caller| Teller { known, call: &call, named, caller, client: client.as_ref() };
+    let scope = made.as_ref().and_then(|made| made.scope.clone());
+    let scope = scope.as_deref();
+    let teller = |caller| Teller { known, call: &call, named, caller, client: client.as_ref(), scope, culprit: None };
     let request = match Request::read(&call.parts()) {
         Ok(request) => request,
         Err(ambiguity) => {
             let verdict = Verdict::refused(Refusal::ambiguous(ambiguity), None);
-            return Ok(teller(Caller { kind: "nobody", ..Caller::default() }).account(None, &verdict, None));
+            let culprit = Culprit::of(&call, ambiguity);
+            return Ok(Teller { culprit, ..teller(unheard) }.account(None, &verdict, None));
         }
     };
     let called = Called::new(&request, made);
@@ -95,17 +100,34 @@ type Checked = Result<Arc<AccessToken>, TokenRefusal>;
 /// A client, and the token the issuer would give it.
 struct Made {
     id: String,
+    /// What it asks for; none: all that is granted.
+    scope: Option<String>,
     client: Option<Arc<ClientView>>,
     token: Result<Arc<AccessToken>, Failure>,
 }
 
 /// The caller of one request.
 struct Called {
+    /// Whether the request has a credential.
+    brought: bool,
     /// The text of a token somebody else made.
     text: Option<String>,
     made: Option<Made>,
     /// How the verdict found the token, if it asked.
     token: RefCell<Option<Checked>>,
+}
+
+// === impl Who ===
+
+impl Who {
+    /// Of a caller nobody looks at.
+    fn unheard(&self) -> Caller {
+        match self {
+            Self::Nobody => Caller { kind: "nobody", ..Caller::default() },
+            Self::Token(_) => Caller { kind: "token", ..Caller::default() },
+            Self::Client { id, .. } => Caller { kind: "client", client: Some(id.clone()), ..Caller::default() },
+        }
+    }
 }
 
 // === impl Made ===
@@ -116,19 +138,20 @@ impl Made {
         checks: &Checks<'_>,
         (call, named): (&Call, &Selector),
         id: String,
-        scope: Option<&str>,
+        scope: Option<String>,
     ) -> Result<Self> {
         let Some(client) = find_client(checks, &id) else {
             let meaning = format!("there is no OAuthClient with the client id {id}");
-            return Ok(Self { id, client: None, token: Err(Failure { reason: "invalid_client".to_owned(), meaning }) });
+            let token = Err(Failure { reason: "invalid_client".to_owned(), meaning });
+            return Ok(Self { id, scope, client: None, token });
         };
         let request = Request::read(&call.parts()).ok();
         let audience = request.and_then(|request| wanted_audience(find_set(known, named, &request)?, &request));
-        let token = checks.issue(&client, audience.as_ref(), scope)?.map_err(|denied| Failure {
+        let token = checks.issue(&client, audience.as_ref(), scope.as_deref())?.map_err(|denied| Failure {
             reason: denied.error.code().to_owned(),
             meaning: denied.description.to_owned(),
         });
-        Ok(Self { id, client: Some(client), token })
+        Ok(Self { id, scope, client: Some(client), token })
     }
 }
 
@@ -140,7 +163,8 @@ impl Called {
             Credential::Bearer(text) if made.is_none() => Some(text.to_owned()),
             _ => None,
         };
-        Self { text, made, token: RefCell::new(None) }
+        let brought = request.credential != Credential::None;
+        Self { brought, text, made, token: RefCell::new(None) }
     }
 
     fn authenticate(&self, checks: &Checks<'_>, text: &str) -> Checked {
@@ -169,10 +193,10 @@ impl Called {
         let refusal = found.as_ref().and_then(|found| found.as_ref().err());
         let failed = |failure: &Failure| Failure { reason: failure.reason.clone(), meaning: failure.meaning.clone() };
         Caller {
-            kind: match (&self.text, &self.made) {
-                (_, Some(_)) => "client",
-                (Some(_), None) => "token",
-                (None, None) => "nobody",
+            kind: match (&self.made, self.brought) {
+                (Some(_), _) => "client",
+                (None, true) => "token",
+                (None, false) => "nobody",
             },
             client: self.made.as_ref().map(|made| made.id.clone()).or_else(|| text("client_id")),
             audience: text("aud"),
@@ -209,6 +233,9 @@ struct Teller<'a> {
     caller: Caller,
     /// The client that was named, where there is one.
     client: Option<&'a Arc<ClientView>>,
+    /// What it asks the issuer for.
+    scope: Option<&'a str>,
+    culprit: Option<Culprit>,
 }
 
 // === impl Teller ===
@@ -235,6 +262,8 @@ impl Teller<'_> {
             refusal,
             explanation,
             client: self.client,
+            scope: self.scope,
+            culprit: self.culprit.as_ref(),
             caller: &self.caller,
         };
         Account {
@@ -245,11 +274,11 @@ impl Teller<'_> {
             www_authenticate: refusal.and_then(|refusal| refusal.challenge(REALM)),
             not_enforced: verdict.not_enforced.as_ref().map(|refusal| refusal.reason.name()),
             next: next::next(&findings),
-            request: asking(self.call, request),
             policy: policy(self.named, explanation),
             rule: rules.iter().find(decides).map(|rule| self.rule(rule)),
             other_rules: others.map(|rule| self.rule(rule)).collect(),
             rules: rules.len(),
+            request: Asking { culprit: self.culprit, ..asking(self.call, request) },
             caller: self.caller,
         }
     }
@@ -297,7 +326,7 @@ fn asking(call: &Call, request: Option<&Request<'_>>) -> Asking {
         query: masked(request.query),
         preflight: request.preflight,
     });
-    Asking { method: call.method.clone(), url: masked(&call.url()), read }
+    Asking { method: call.method.clone(), url: masked(&call.url()), read, culprit: None }
 }
 
 /// A URL or query without the token somebody put into it (RFC 6750 section 2.3): what is printed here is pasted elsewhere.

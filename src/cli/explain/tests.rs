@@ -180,6 +180,75 @@ fn a_scope_the_issuer_refuses_is_told_with_what_keeps_it() {
 }
 
 #[test]
+fn a_refused_scope_leads_the_answer_and_what_may_be_asked_for_instead_is_told() {
+    let world = World::new();
+    let said = |scope: &str| {
+        let words = format!("--client shop.checkout --scope {scope} -X DELETE https://orders.shop.svc/orders/7");
+        let text = print::text(&world.explain(&words), Colour::none());
+        (text.lines().next().unwrap().to_owned(), world.next(&words))
+    };
+    let instead = "Or leave --scope out: without, it gets read".to_owned();
+    let grant = "Grant admin to shop.checkout in spec.grants of ScopePolicy shop/orders (world.yaml:8), and add admin to \
+                 spec.access[0].scopes of OAuthClient shop/checkout (world.yaml:34)";
+    assert_eq!(
+        said("admin"),
+        (
+            "DENIED 401  the issuer gives shop.checkout no token: invalid_scope: a requested scope is not granted for this \
+             audience"
+                .to_owned(),
+            vec![grant.to_owned(), instead.clone()]
+        )
+    );
+    let (_, next) = said("a\"b");
+    assert!(next[0].starts_with("Correct --scope \"a\\\"b\": ") && next[1] == instead, "{next:?}");
+}
+
+#[test]
+fn of_an_ambiguous_request_it_is_told_what_makes_it_so_and_that_nobody_looked() {
+    let world = World::new();
+    for caller in ["--client shop.checkout", "--token a.b.c"] {
+        let account = world.explain(&format!("{caller} https://orders.shop.svc/orders/a%2fb"));
+        assert_ne!(account.caller.kind, "nobody");
+        assert_eq!(
+            print::text(&account, Colour::none()),
+            "\
+DENIED 400  PathEscape: the path holds a malformed escape, or one of / \\ . % ; ? # or a control character
+  the client sees 400, WWW-Authenticate: Bearer realm=\"countersign\", error=\"invalid_request\"
+
+Request  GET https://orders.shop.svc/orders/a%2fb
+  refused    before anybody looked at the caller, the policies or the rules: it can be read in two ways
+  because of `%2f`: an escaped /, which some readers decode before they take the path apart, 9 bytes into the path and query
+
+To allow it
+  - Send the path without %2f: put such a value into the query or the body, or encode it another way
+"
+        );
+        let json = serde_json::to_value(&account).unwrap();
+        assert_eq!(
+            (&json["request"]["culprit"]["text"], &json["request"]["culprit"]["at"]),
+            (&"%2f".into(), &9.into())
+        );
+    }
+    let account = world.explain("--token a.b.c https://orders.shop.svc/orders/7?access_token=x");
+    assert_eq!((account.reason, account.caller.kind), ("AmbiguousCredential", "token"));
+    let text = print::text(&account, Colour::none());
+    assert!(text.contains("Caller  nobody looked") && !text.contains("there is no token"), "{text}");
+}
+
+#[test]
+fn a_policy_in_shadow_mode_is_told_to_enforce_nothing() {
+    let world = World::new();
+    let shadow = WORLD.replacen("spec:\n", "spec:\n  mode: Shadow\n", 1);
+    std::fs::write(world.folder.path().join("world.yaml"), shadow).unwrap();
+    let text = print::text(&world.explain("-X DELETE https://orders.shop.svc/orders/7"), Colour::none());
+    assert!(text.starts_with("ALLOWED by Shadow mode  NoCredential: "), "{text}");
+    assert!(
+        text.contains("  mode       Shadow: it decides and counts, and none of its refusals is enforced\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_token_is_told_without_its_signature() {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
