@@ -3,8 +3,6 @@
 //! Flows in: the SigningKeys that show `RollbackDetected`. Flows out: on each the annotation that accepts what was found until
 //! now, by the API server's time or that of the finding, whichever is later: this machine's clock may be behind.
 
-use std::io::Write as _;
-
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use countersign_api::SigningKey;
@@ -16,6 +14,7 @@ use kube::api::{Api, ListParams};
 use serde_json::json;
 
 use super::options::Connection;
+use super::out::{self, Closed};
 use crate::objects::{Key, Objects};
 use crate::runtime::clock::Clock;
 
@@ -51,19 +50,23 @@ impl AcceptRestore {
         let keys = keys.list(&ListParams::default()).await.context("cannot list the SigningKeys")?;
         let ours = keys.iter().filter(|key| key.spec.issuer == self.issuer_name.as_str());
         let found: Vec<_> = ours.filter_map(|key| Some((key.name_any(), accepted_until(key, clock.now())?))).collect();
-        let mut out = std::io::stdout().lock();
         if found.is_empty() {
-            writeln!(out, "no SigningKey in {} shows {ROLLBACK}: there is nothing to accept", self.system_namespace)?;
+            say(&format!("no SigningKey in {} shows {ROLLBACK}: there is nothing to accept", self.system_namespace))?;
         }
         let objects = objects.managed_by("countersign/accept-restore");
         for (name, until) in found {
             let intent = json!({"metadata": {"annotations": {ACCEPT_RESTORE: until.to_string()}}});
             let key = Key::namespaced(self.system_namespace.as_str(), &name);
             objects.apply::<SigningKey>(&key, &intent).await.with_context(|| format!("cannot annotate {key}"))?;
-            writeln!(out, "SigningKey {name}: roll-backs found until {until} are accepted")?;
+            say(&format!("SigningKey {name}: roll-backs found until {until} are accepted"))?;
         }
         Ok(())
     }
+}
+
+/// A reader who has seen enough leaves no key unaccepted.
+fn say(line: &str) -> Result<()> {
+    out::print(line).or_else(|error| if error.is::<Closed>() { Ok(()) } else { Err(error) })
 }
 
 /// Until when to accept; `None` where nothing was found.

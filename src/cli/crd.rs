@@ -2,12 +2,13 @@
 //!
 //! Flows in: countersign-api's types. Flows out: YAML for `kubectl apply`; `crds/` in the repository holds the same.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+use super::out;
 
 /// Print the custom resource definitions
 ///
@@ -28,11 +29,7 @@ impl Crd {
                 std::fs::write(&file, yaml(crd)?).with_context(|| format!("cannot write {}", file.display()))
             });
         }
-        let mut out = std::io::stdout().lock();
-        for crd in &crds {
-            out.write_all(yaml(crd)?.as_bytes()).context("cannot write to standard output")?;
-        }
-        Ok(())
+        out::print(&crds.iter().map(yaml).collect::<Result<String>>()?)
     }
 }
 

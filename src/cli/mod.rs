@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each only wiring.
 //!
-//! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage.
+//! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage, 141 the reader closed the pipe.
 
 mod accept_restore;
 mod check;
@@ -14,6 +14,7 @@ mod fetch;
 mod issuer;
 mod manifests;
 mod options;
+mod out;
 mod process;
 mod roles;
 mod standalone;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::out::Closed;
 use self::usage::Usage;
 
 /// Every call between services carries a token that is checked in microseconds
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
     match install_cryptography().and_then(|()| run(command)) {
         Ok(code) => code,
+        Err(error) if error.is::<Closed>() => ExitCode::from(out::CLOSED),
         Err(error) => {
             // Nothing is left to do where standard error is closed too.
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
@@ -100,8 +103,9 @@ fn serve(command: Command) -> Result<()> {
         Command::AcceptRestore(accept) => block_on(accept.run()),
         Command::Token(token) => block_on(token.run()),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut CommandLine::command(), "countersign", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "countersign", &mut script);
+            out::print(&String::from_utf8(script).context("the script is no text")?)
         }
     }
 }

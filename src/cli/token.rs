@@ -1,7 +1,6 @@
 //! `countersign token`: asks the issuer for an access token with a client's Secret, and prints it.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +11,7 @@ use rustls::RootCertStore;
 
 use super::fetch::{Answer, Credentials, Fetch, authorities};
 use super::options::{self, Connection};
+use super::out;
 use super::usage::{Usage, require};
 use crate::runtime::clock::Clock;
 
@@ -123,7 +123,7 @@ fn print_answer(answer: &Answer, output: Output) -> Result<()> {
         Output::Text => token.to_owned(),
         Output::Json => serde_json::to_string_pretty(&body)?,
     };
-    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+    out::print(&line)
 }
 
 fn from_folder(folder: &Path) -> Result<Values> {

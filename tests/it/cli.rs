@@ -1,11 +1,11 @@
 //! The command line as a person meets it: what wrong usage says and with which code it ends, and `countersign token`.
 
-use crate::support::await_condition;
 use crate::support::http::Request;
-use crate::support::processes::run;
+use crate::support::processes::{countersign, run};
 use crate::support::scratch::Scratch;
 use crate::support::standalone::Standalone;
 use crate::support::tls::Certificates;
+use crate::support::{await_condition, root};
 use std::fs;
 use std::process::Output;
 use std::time::Duration;
@@ -54,6 +54,22 @@ fn a_run_that_fails_ends_with_1() {
     let output = run(["token", "--credentials=/nowhere", "--token-endpoint=http://127.0.0.1:1/t"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(!said(&output).contains("--help"), "{}", said(&output));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let quickstart = root().join("examples/quickstart").display().to_string();
+    for args in [
+        &["explain", "-f", &quickstart, "https://orders.shop.svc/orders/7"][..],
+        &["check", &quickstart],
+        &["crd"],
+        &["completion", "bash"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = countersign().args(args).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), said(&output)), (Some(141), String::new()), "{args:?}");
+    }
 }
 
 #[tokio::test]

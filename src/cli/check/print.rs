@@ -2,21 +2,20 @@
 //!
 //! The JSON is an interface (docs/reference/check.md): members are added, never renamed.
 
-use std::io::Write as _;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Output;
 use super::findings::{Finding, Report, Severity};
 use crate::cli::colour::{Colour, plain};
+use crate::cli::out;
 
 pub(super) fn print(report: &Report, output: Output) -> Result<()> {
     let text = match output {
         Output::Text => text(report, Colour::of_stdout()),
         Output::Json => serde_json::to_string_pretty(&json(report))?,
     };
-    writeln!(std::io::stdout(), "{}", text.trim_end()).context("cannot write to standard output")
+    out::print(&text)
 }
 
 pub(super) fn text(report: &Report, colour: Colour) -> String {

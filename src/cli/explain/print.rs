@@ -1,21 +1,20 @@
 //! The account as text for people or JSON for programs.
 
-use std::io::Write as _;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::account::{Account, Allow, Caller, Failure, Policy, Rule};
 use super::culprit::Culprit;
 use crate::cli::check::Output;
 use crate::cli::colour::{Colour, plain};
+use crate::cli::out;
 
 pub(super) fn print(account: &Account, output: Output) -> Result<()> {
     let text = match output {
         Output::Text => text(account, Colour::of_stdout()),
         Output::Json => serde_json::to_string_pretty(account)?,
     };
-    writeln!(std::io::stdout(), "{}", text.trim_end()).context("cannot write to standard output")
+    out::print(&text)
 }
 
 pub(super) fn text(account: &Account, colour: Colour) -> String {
