@@ -44,7 +44,7 @@ impl AcceptRestore {
     /// Annotates each SigningKey with a roll-back; fine where there is none.
     pub(crate) async fn run(self) -> Result<()> {
         let clock = Clock::system();
-        let objects = self.connection.objects(&clock).await?;
+        let objects = self.connection.objects(&clock, "").await?;
         let Objects::Kube(store) = &objects else { bail!("there is nothing to accept in a folder") };
         let keys: Api<SigningKey> = Api::namespaced(store.client().clone(), self.system_namespace.as_str());
         let keys = keys.list(&ListParams::default()).await.context("cannot list the SigningKeys")?;

@@ -9,6 +9,9 @@ use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
 use crate::snapshot::Role;
 
+/// What there is where there is no cluster.
+const WITHOUT: &str = "; `countersign standalone --manifests DIR` needs no cluster";
+
 /// One replica of an installation in a cluster.
 #[derive(Args, Debug)]
 pub(crate) struct Cluster {
@@ -37,7 +40,7 @@ impl Cluster {
         let timings = self.installation.timings.values()?;
         let site = Site::new(&self.installation, &self.issuer.issuer_url, timings, Conflicts::OldestWins)?;
         process.serve_admin(self.admin.admin_listen).await?;
-        let objects = self.connection.objects(&process.clock).await?;
+        let objects = self.connection.objects(&process.clock, WITHOUT).await?;
         Ok(Roles::start(process, objects, site, self.replica.name()?, role))
     }
 }

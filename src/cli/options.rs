@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use countersign_core::names::{IssuerName, Namespace};
 use countersign_core::timings::Timings;
 
 use super::usage::{Usage, require};
-use crate::objects::{KubeStore, Objects, Options};
+use crate::objects::{Error, KubeStore, Objects, Options};
 use crate::runtime::clock::Clock;
 
 /// What an installation is called and where it lives: the same for all its roles.
@@ -58,11 +58,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The store these flags name.
-    pub(crate) async fn objects(&self, clock: &Clock) -> Result<Objects> {
+    /// The store these flags name. `without` is what else may be done where there is no cluster.
+    pub(crate) async fn objects(&self, clock: &Clock, without: &str) -> Result<Objects> {
         let options = Options { corrects_clock: self.corrects_clock(), ..Options::default() };
-        let store = KubeStore::connect(self.kubeconfig.as_deref(), clock.clone(), options).await?;
-        Ok(Objects::Kube(store))
+        match KubeStore::connect(self.kubeconfig.as_deref(), clock.clone(), options).await {
+            Ok(store) => Ok(Objects::Kube(store)),
+            Err(error @ Error::NoCluster(_)) => bail!("{error}; give --kubeconfig FILE or set KUBECONFIG{without}"),
+            Err(error) => Err(error.into()),
+        }
     }
 
     #[cfg(not(feature = "test-clock"))]

@@ -149,7 +149,7 @@ fn without_line_end(mut value: Vec<u8>) -> Vec<u8> {
 }
 
 async fn from_cluster(secret: &ObjectRef, connection: &Connection) -> Result<Values> {
-    let objects = connection.objects(&Clock::system()).await?;
+    let objects = connection.objects(&Clock::system(), ", or read a folder with --credentials DIR").await?;
     let found = objects.get::<Secret>(&secret.into()).await.with_context(|| format!("cannot read Secret {secret}"))?;
     let found = found.with_context(|| format!("there is no Secret {secret}"))?;
     Ok(found.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0)).collect())

@@ -44,6 +44,9 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// Nothing says where the API server is: which file was looked for.
+    #[error("no cluster: {0}")]
+    NoCluster(String),
     #[error("connect to the Kubernetes API server")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What was read or is to be written does not fit its type; the text holds no value of it.
@@ -82,6 +85,7 @@ impl Error {
             | Self::Conflict { .. }
             | Self::TimedOut { .. }
             | Self::Call { .. }
+            | Self::NoCluster(_)
             | Self::Connect(_)
             | Self::Locked { .. }
             | Self::Io { .. }
@@ -100,7 +104,7 @@ impl Error {
             Self::Invalid { .. } => "invalid",
             Self::TimedOut { .. } => "timed_out",
             Self::Call { .. } => "call",
-            Self::Connect(_) => "connect",
+            Self::NoCluster(_) | Self::Connect(_) => "connect",
             Self::Malformed { .. } => "malformed",
             Self::ReadOnly { .. } => "read_only",
             Self::UnsafePath { .. } => "unsafe_path",

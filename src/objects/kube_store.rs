@@ -4,13 +4,14 @@
 //! a typed error. kube-client has no deadline of its own, so each call gets one here.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions as KubePreconditions};
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::Request;
 use kube::{Client, Config};
 use serde::Serialize;
@@ -50,18 +51,35 @@ pub struct KubeStore {
     recorder: Recorder,
 }
 
+/// That there is no kubeconfig, in one line, if that is what is wrong.
+fn missing(error: &KubeconfigError) -> Option<Error> {
+    match error {
+        KubeconfigError::ReadConfig(error, path) if error.kind() == ErrorKind::NotFound => {
+            Some(Error::NoCluster(format!("there is no kubeconfig {}", path.display())))
+        }
+        KubeconfigError::FindPath => {
+            Some(Error::NoCluster("there is no home folder to find a kubeconfig in".to_owned()))
+        }
+        _ => None,
+    }
+}
+
 impl KubeStore {
     /// Connects as the kubeconfig says, else as the environment does: `KUBECONFIG`, `~/.kube/config`, the pod's own.
     pub async fn connect(kubeconfig: Option<&Path>, clock: Clock, options: Options) -> Result<Self, Error> {
         let connect = |error: Box<dyn std::error::Error + Send + Sync>| Error::Connect(error);
         let config = match kubeconfig {
             Some(path) => {
-                let file = Kubeconfig::read_from(path).map_err(|error| connect(error.into()))?;
+                let file =
+                    Kubeconfig::read_from(path).map_err(|error| missing(&error).unwrap_or(connect(error.into())))?;
                 Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                     .await
                     .map_err(|error| connect(error.into()))?
             }
-            None => Config::infer().await.map_err(|error| connect(error.into()))?,
+            None => Config::infer().await.map_err(|error| {
+                let kubeconfig = std::error::Error::source(&error).and_then(<dyn std::error::Error>::downcast_ref);
+                kubeconfig.and_then(missing).unwrap_or(connect(error.into()))
+            })?,
         };
         Self::with_config(config, clock, options)
     }

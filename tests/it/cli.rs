@@ -72,6 +72,32 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
     }
 }
 
+#[test]
+fn where_there_is_no_cluster_one_line_says_what_was_looked_for_and_what_to_do() {
+    for (args, instead) in [
+        (&["explain", "--cluster", "https://orders.shop.svc/orders/7"][..], ", or explain manifests with -f DIR"),
+        (&["token", "--secret=shop/checkout-oauth"], ", or read a folder with --credentials DIR"),
+        (&["accept-restore"], ""),
+        (
+            &["verifier", "--issuer-url=https://a.example", "--plaintext", "--admin-listen=127.0.0.1:0"],
+            "; `countersign standalone --manifests DIR` needs no cluster",
+        ),
+    ] {
+        let alone = |file: &str, flags: &[&str]| {
+            let mut command = countersign();
+            command.args(args).args(flags).env_remove("KUBERNETES_SERVICE_HOST").env("KUBECONFIG", file);
+            let output = command.output().unwrap();
+            (output.status.code(), said(&output))
+        };
+        let expected = |file: &str| {
+            let does = "give --kubeconfig FILE or set KUBECONFIG";
+            (Some(1), format!("error: no cluster: there is no kubeconfig {file}; {does}{instead}\n"))
+        };
+        assert_eq!(alone("/nowhere/config", &[]), expected("/nowhere/config"));
+        assert_eq!(alone("/nowhere/config", &["--kubeconfig=/nowhere/else"]), expected("/nowhere/else"));
+    }
+}
+
 #[tokio::test]
 async fn a_line_end_at_the_end_of_a_credential_file_is_not_part_of_the_value() {
     let it = Standalone::start().await;

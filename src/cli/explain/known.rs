@@ -85,7 +85,7 @@ impl Known {
 async fn snapshot(connection: &Connection, premises: &Premises, clock: &Clock) -> Result<Snapshot> {
     let process = Process::quiet(clock.clone());
     let sources = Sources {
-        objects: connection.objects(clock).await?,
+        objects: connection.objects(clock, ", or explain manifests with -f DIR").await?,
         layout: premises.layout()?,
         settings: Arc::new(premises.settings(Conflicts::OldestWins)),
         clock: clock.clone(),
