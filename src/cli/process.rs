@@ -124,13 +124,15 @@ impl Process {
     /// Serves `/livez`, `/readyz` and `/metrics`.
     pub(crate) async fn serve_admin(&mut self, address: SocketAddr) -> Result<()> {
         let routes = admin::router(Admin { readiness: self.readiness.clone(), metrics: self.metrics.clone() });
-        self.serve("admin port", (address, &Tls::plain()), Limits::default(), routes).await.map(drop)
+        self.serve(("admin port", "--admin-listen"), (address, &Tls::plain()), Limits::default(), routes)
+            .await
+            .map(drop)
     }
 
-    /// Serves on an address; returns the one bound, with the port the kernel chose where 0 was asked for.
+    /// Serves on an address, which a flag sets; returns the one bound, with the port the kernel chose where 0 was asked for.
     pub(crate) async fn serve(
         &mut self,
-        name: &'static str,
+        (name, flag): (&'static str, &str),
         (address, tls): (SocketAddr, &Tls),
         limits: Limits,
         service: impl Serves,
@@ -145,7 +147,9 @@ impl Process {
                 Some(config)
             }
         };
-        let port = Port::bind(address, config, limits).await.with_context(|| format!("cannot open the {name}"))?;
+        let port = Port::bind(address, config, limits)
+            .await
+            .with_context(|| format!("cannot open the {name}, which {flag} sets"))?;
         let bound = port.local_address()?;
         let shutdown = self.supervisor.shutdown();
         self.supervisor.spawn(name, port.serve(service, shutdown));

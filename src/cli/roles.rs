@@ -152,7 +152,7 @@ impl<'a> Roles<'a> {
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));
-        self.process.serve("issuer port", (listen, tls), Limits::default(), routes).await
+        self.process.serve(("issuer port", "--listen"), (listen, tls), Limits::default(), routes).await
     }
 
     /// Serves the verifier's two ports; returns the addresses bound, gRPC first.
@@ -169,10 +169,12 @@ impl<'a> Roles<'a> {
         self.process.supervisor.spawn("verifier readiness", keeper.map(Ok::<(), Infallible>));
         self.heartbeat(ReplicaRole::Verifier, None);
         let limits = Limits::default();
-        let grpc = self.process.serve("gRPC port", (grpc, tls), limits, verifier.grpc_service()).await?;
+        let grpc =
+            self.process.serve(("gRPC port", "--grpc-listen"), (grpc, tls), limits, verifier.grpc_service()).await?;
         // Here the request's own target is what is decided on, as it was sent.
         let limits = Limits { http2: false, ..limits };
-        let http = self.process.serve("HTTP port", (http, tls), limits, verifier.http_router()).await?;
+        let http =
+            self.process.serve(("HTTP port", "--http-listen"), (http, tls), limits, verifier.http_router()).await?;
         Ok((grpc, http))
     }
 

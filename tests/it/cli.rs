@@ -98,6 +98,25 @@ fn where_there_is_no_cluster_one_line_says_what_was_looked_for_and_what_to_do() 
     }
 }
 
+#[test]
+fn a_port_that_is_taken_is_told_with_its_flag() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, folder) = (listener.local_addr().unwrap(), Scratch::new("taken"));
+    fs::create_dir(folder.join("manifests")).unwrap();
+    let flags = ["--listen", "--grpc-listen", "--http-listen", "--admin-listen"];
+    for busy in flags {
+        let port =
+            |flag: &str| format!("{flag}={}", if flag == busy { taken.to_string() } else { "127.0.0.1:0".to_owned() });
+        let manifests = format!("--manifests={}", folder.join("manifests").display());
+        let data = format!("--data={}", folder.join(busy).display());
+        let mut args = vec!["standalone".to_owned(), manifests, data, "--log=off".to_owned()];
+        args.extend(flags.map(port));
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(1), "{busy}: {}", said(&output));
+        assert!(said(&output).contains(&format!("port, which {busy} sets: listen on {taken}: ")), "{}", said(&output));
+    }
+}
+
 #[tokio::test]
 async fn a_line_end_at_the_end_of_a_credential_file_is_not_part_of_the_value() {
     let it = Standalone::start().await;
