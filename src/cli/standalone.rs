@@ -9,6 +9,7 @@ use clap::Parser as _;
 use countersign_core::directory::Conflicts;
 use countersign_core::timings::Timings;
 
+use super::check::existing;
 use super::options::{self, Installation, Tls};
 use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
@@ -30,7 +31,7 @@ use crate::snapshot::Role;
 #[command(verbatim_doc_comment)]
 pub(crate) struct Standalone {
     /// Folder with the manifests, only read
-    #[arg(long, env = "COUNTERSIGN_MANIFESTS", value_name = "DIR")]
+    #[arg(long, env = "COUNTERSIGN_MANIFESTS", value_name = "DIR", value_parser = existing)]
     manifests: PathBuf,
     /// Folder for keys, Secrets and state, made if it is not there
     #[arg(long, env = "COUNTERSIGN_DATA", value_name = "DIR")]
