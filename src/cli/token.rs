@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use countersign_core::names::ObjectRef;
 use k8s_openapi::api::core::v1::Secret;
 use rustls::RootCertStore;
@@ -24,19 +24,13 @@ use crate::runtime::clock::Clock;
 ///
 ///   curl -H "Authorization: Bearer $(countersign token --secret shop/checkout-oauth)" https://…
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, group(ArgGroup::new("from").required(true).args(["credentials", "secret"])))]
 pub(crate) struct Token {
     /// Folder with the files of the Secret: `client_id`, `client_secret`, `token_endpoint` and, for https, ca.crt. One line
     /// end at the end of a file is not part of its value. No default: this or --secret is needed
-    #[arg(
-        long,
-        env = "COUNTERSIGN_CREDENTIALS",
-        value_name = "DIR",
-        required_unless_present = "secret",
-        conflicts_with = "secret"
-    )]
+    #[arg(long, env = "COUNTERSIGN_CREDENTIALS", value_name = "DIR")]
     credentials: Option<PathBuf>,
-    /// Secret in the cluster, such as shop/checkout-oauth; no default
+    /// Secret in the cluster, such as shop/checkout-oauth. No default: this or --credentials is needed
     #[arg(long, env = "COUNTERSIGN_SECRET", value_name = "NAMESPACE/NAME")]
     secret: Option<ObjectRef>,
     #[command(flatten)]
@@ -55,7 +49,7 @@ pub(crate) struct Token {
     #[arg(long, env = "COUNTERSIGN_SCOPE", value_delimiter = ' ', value_name = "SCOPE")]
     scope: Vec<String>,
     /// `text` prints the token alone, `json` the issuer's whole answer
-    #[arg(long, env = "COUNTERSIGN_TOKEN_OUTPUT", value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    #[arg(short, long, env = "COUNTERSIGN_TOKEN_OUTPUT", value_enum, default_value_t = Output::Text, value_name = "FORM")]
     output: Output,
 }
 

@@ -40,7 +40,8 @@ fn wrong_usage_ends_with_2_and_says_what_to_write() {
         (vec!["token", &credentials, "--token-endpoint=::"], "not a URL"),
         (vec!["token", &credentials, &ca, "--token-endpoint=https://127.0.0.1:1/t"], "holds no certificate"),
         (vec!["token", &credentials, "--token-endpoint=https://127.0.0.1:1/t"], "give --ca-file"),
-        (vec!["token"], "--credentials"),
+        (vec!["token"], "<--credentials <DIR>|--secret <NAMESPACE/NAME>>"),
+        (vec!["token", &credentials, "--secret=a/b"], "--secret"),
         (vec!["standalone", "--manifests=/no/such/folder", &data], "there is no such file or folder"),
     ] {
         let output = run(&args);
