@@ -20,6 +20,9 @@ use crate::objects::{FolderStore, Objects, folder};
 use crate::runtime::clock::Clock;
 use crate::snapshot::Role;
 
+/// Where issuer and verifier answer over HTTP unless the flags say something else.
+pub(crate) const DEFAULTS: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:9002"];
+
 /// Run everything on this machine, without a cluster, over a folder of manifests
 ///
 /// The folder holds the same YAML as a cluster would, Namespaces too. Clients' Secrets appear
@@ -40,13 +43,13 @@ pub(crate) struct Standalone {
     #[arg(long, env = "COUNTERSIGN_ISSUER_URL", value_name = "URL", value_parser = options::issuer_url)]
     issuer_url: Option<String>,
     /// Where /oauth2/* is served; a loopback address
-    #[arg(long, env = "COUNTERSIGN_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "COUNTERSIGN_LISTEN", default_value = DEFAULTS[0], value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Where Envoy's gRPC `ext_authz` is served; a loopback address
     #[arg(long, env = "COUNTERSIGN_GRPC_LISTEN", default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     grpc_listen: SocketAddr,
     /// Where the HTTP wires are served; a loopback address
-    #[arg(long, env = "COUNTERSIGN_HTTP_LISTEN", default_value = "127.0.0.1:9002", value_name = "ADDRESS")]
+    #[arg(long, env = "COUNTERSIGN_HTTP_LISTEN", default_value = DEFAULTS[1], value_name = "ADDRESS")]
     http_listen: SocketAddr,
     /// Where /livez, /readyz and /metrics are served; a loopback address
     #[arg(long, env = "COUNTERSIGN_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]

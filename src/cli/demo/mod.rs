@@ -30,7 +30,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) async fn run(self) -> Result<()> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        Scenario::start(folder.path()).await?.run(self.stay).await
+        Scenario::start(folder.path(), self.stay).await?.run().await
     }
 }
 

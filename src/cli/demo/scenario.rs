@@ -36,11 +36,21 @@ pub(super) struct Scenario {
     calls: Calls,
     clock: Clock,
     process: standalone::Running,
+    /// Whether it goes on at the end.
+    stay: bool,
+    hand: Hand,
+}
+
+/// Where somebody who does a step by hand finds things: here, or once this has ended in a `countersign standalone` of their own.
+struct Hand {
+    issuer: String,
+    verifier: String,
+    secret: String,
 }
 
 impl Scenario {
     /// Writes the manifests and starts issuer, verifier and controller over them.
-    pub(super) async fn start(folder: &Path) -> Result<Self> {
+    pub(super) async fn start(folder: &Path, stay: bool) -> Result<Self> {
         let mut screen = Screen::new();
         let (manifests, data) = (folder.join("manifests"), folder.join("data"));
         std::fs::create_dir(&manifests).context("cannot make the folder of manifests")?;
@@ -58,10 +68,11 @@ impl Scenario {
             verifier_url: process.verifier_url(),
         };
         let secret = data.join("secrets/shop/checkout-oauth");
-        Ok(Self { screen, manifests, secret, calls, clock, process })
+        let hand = if stay { Hand::here(&calls, &secret) } else { Hand::elsewhere() };
+        Ok(Self { screen, manifests, secret, calls, clock, process, stay, hand })
     }
 
-    pub(super) async fn run(mut self, stay: bool) -> Result<()> {
+    pub(super) async fn run(mut self) -> Result<()> {
         let first = self.provisioning().await?;
         let token = self.issuing(&first).await?;
         self.checking(&token).await?;
@@ -70,13 +81,13 @@ impl Scenario {
         self.revoking().await?;
         self.screen.step("That is the whole life of a client");
         self.screen.happened("The same YAML, the same binary, in a cluster: README.md says how to install it.");
-        if stay {
-            self.screen.happened(&format!(
-                "Still running: issuer {}, verifier {}. End with Ctrl-C.",
-                self.calls.issuer_url, self.calls.verifier_url
-            ));
-        }
-        self.process.end(stay).await
+        self.screen.happened(&if self.stay {
+            format!("Still running: issuer {}, verifier {}. End with Ctrl-C.", self.hand.issuer, self.hand.verifier)
+        } else {
+            "This has ended. The lines above are for the `countersign standalone` of step 1; `countersign demo --stay` goes on and prints its own."
+                .to_owned()
+        });
+        self.process.end(self.stay).await
     }
 
     async fn provisioning(&mut self) -> Result<Credentials> {
@@ -88,7 +99,10 @@ impl Scenario {
             std::fs::read_dir(&self.secret)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         self.screen.good(&format!("Secret shop/checkout-oauth holds {}", names.join(", ")));
-        self.screen.by_hand("ls data/secrets/shop/checkout-oauth\nkubectl wait -n shop --for=condition=Ready oauthclient/checkout     # the same in a cluster");
+        self.screen.by_hand(&format!(
+            "ls {}\nkubectl wait -n shop --for=condition=Ready oauthclient/checkout     # the same in a cluster",
+            self.hand.secret
+        ));
         Ok(credentials)
     }
 
@@ -97,7 +111,7 @@ impl Scenario {
         // The key that signs is active once the first keyring is written and read, a moment after start.
         let token = Calls::until("the first token", async || Ok(self.calls.token(credentials).await.ok())).await?;
         self.screen.good(&format!("RFC 9068 access token: {}", claims(&token)?));
-        self.screen.by_hand("TOKEN=$(countersign token --credentials data/secrets/shop/checkout-oauth)");
+        self.screen.by_hand(&format!("TOKEN=$(countersign token --credentials {})", self.hand.secret));
         Ok(token)
     }
 
@@ -123,7 +137,7 @@ impl Scenario {
             ensure!(answer.status == expected, "{label} should be answered {expected} and got {}", answer.status);
             self.screen.good(&format!("{label}  {}  {}", expected.as_u16(), challenge(&answer)));
         }
-        let url = format!("{}/ext-authz/policy/shop/orders/orders/7", self.calls.verifier_url);
+        let url = format!("{}/ext-authz/policy/shop/orders/orders/7", self.hand.verifier);
         self.screen.by_hand(&format!("curl -i -H 'Host: orders.shop.svc' -H \"Authorization: Bearer $TOKEN\" {url}\ncurl -i -H 'Host: orders.shop.svc' -H \"Authorization: Bearer $TOKEN\" -X DELETE {url}"));
         Ok(())
     }
@@ -171,7 +185,7 @@ impl Scenario {
         ensure!(answer.status == StatusCode::OK, "the revocation should be accepted and got {}", answer.status);
         let (refused, took) = self.refused(&one).await?;
         self.screen.good(&format!("the revoked token is refused {took} later: 401 {}", challenge(&refused)));
-        self.screen.by_hand(&format!("curl -u ID:SECRET -d token=$TOKEN {}/oauth2/revoke", self.calls.issuer_url));
+        self.screen.by_hand(&format!("curl -u ID:SECRET -d token=$TOKEN {}/oauth2/revoke", self.hand.issuer));
         ensure!(
             self.calls.may_pass(Method::GET, "/orders/7", Some(&other)).await?.status.is_success(),
             "the other token should still pass"
@@ -230,6 +244,21 @@ impl Scenario {
         let beside = path.with_extension("new");
         std::fs::write(&beside, serde_json::to_vec_pretty(&object)?)?;
         std::fs::rename(&beside, &path).with_context(|| format!("cannot replace {}", path.display()))
+    }
+}
+
+// === impl Hand ===
+
+impl Hand {
+    fn here(calls: &Calls, secret: &Path) -> Self {
+        let Calls { issuer_url, verifier_url, .. } = calls;
+        Self { issuer: issuer_url.clone(), verifier: verifier_url.clone(), secret: secret.display().to_string() }
+    }
+
+    /// The ports of this run are closed by the time somebody reads of them.
+    fn elsewhere() -> Self {
+        let [issuer, verifier] = standalone::DEFAULTS.map(|address| format!("http://{address}"));
+        Self { issuer, verifier, secret: "data/secrets/shop/checkout-oauth".to_owned() }
     }
 }
 
