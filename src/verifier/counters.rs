@@ -28,6 +28,8 @@ const WIRES: [Wire; 4] = [Wire::Grpc, Wire::Http, Wire::ForwardAuth, Wire::AuthR
 const OUTCOMES: [&str; 5] = ["allow", "bad_request", "unauthorized", "forbidden", "unavailable"];
 /// Denials that are logged, a second.
 const LOGGED: u32 = 100;
+/// Seconds between two warnings of the same thing.
+const QUIET: i64 = 60;
 
 type Labelled = Family<[(&'static str, &'static str); 2], Counter>;
 
@@ -43,6 +45,26 @@ pub(super) struct Counters {
     pub(super) key_waits: Counter,
     second: AtomicI64,
     logged: AtomicU32,
+    pub(super) strangers: Rarely,
+    pub(super) incomplete: Rarely,
+}
+
+/// Something that is said once a minute at most, however often it happens.
+#[derive(Debug)]
+pub(super) struct Rarely(AtomicI64);
+
+// === impl Rarely ===
+
+impl Rarely {
+    fn new() -> Self {
+        Self(AtomicI64::new(i64::MIN))
+    }
+
+    /// Whether to say it now.
+    pub(super) fn may_say(&self, now_seconds: i64) -> bool {
+        let due = |said: i64| (now_seconds >= said.saturating_add(QUIET)).then_some(now_seconds);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
+    }
 }
 
 // === impl Wire ===
@@ -89,6 +111,8 @@ impl Counters {
             key_waits: metrics.counter("verifier_key_waits", "Requests that waited for a key not yet known"),
             second: AtomicI64::new(0),
             logged: AtomicU32::new(0),
+            strangers: Rarely::new(),
+            incomplete: Rarely::new(),
         }
     }
 

@@ -14,8 +14,11 @@ pub(super) struct Original<'a> {
     pub(super) target: &'a str,
 }
 
-const FORWARDED: [&str; 4] = ["x-forwarded-method", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri"];
-const ORIGINAL: [&str; 2] = ["x-original-method", "x-original-url"];
+/// What Traefik and Caddy send.
+pub(super) const FORWARDED: [&str; 4] =
+    ["x-forwarded-method", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri"];
+/// What nginx is configured to send.
+pub(super) const ORIGINAL: [&str; 2] = ["x-original-method", "x-original-url"];
 
 /// Reads `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`, as Traefik and Caddy send them.
 pub(super) fn read_forwarded(headers: &HeaderMap) -> Option<Original<'_>> {

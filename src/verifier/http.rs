@@ -24,7 +24,7 @@ use countersign_core::policy::{Reason, Refusal, Status};
 use countersign_core::request::{Ambiguity, Headers, RequestParts};
 
 use super::counters::Wire;
-use super::forwarded::{Original, read_forwarded, read_original};
+use super::forwarded::{self, Original, read_forwarded, read_original};
 use super::identity::{CLIENT, DECISION, Pass, SCOPE, SUBJECT};
 use super::judge::Ask;
 use super::{REALM, Verifier, body_of};
@@ -110,6 +110,7 @@ impl Verifier {
     async fn ask_for_original(&self, route: &Route, request: &Parts) -> Response {
         let peer: Option<IpAddr> = request.extensions.get::<Peer>().map(|peer| peer.address.ip());
         if !peer.is_some_and(|peer| self.trusted_proxies.iter().any(|network| network.contains(peer))) {
+            self.warn_of_stranger(route.wire, peer);
             return denied(&self.refuse(route.wire, Refusal::forbidden(Reason::UntrustedProxy)), route.wire);
         }
         let original = match route.wire {
@@ -117,6 +118,7 @@ impl Verifier {
             _ => read_original(&request.headers),
         };
         let Some(Original { method, scheme, host, target }) = original else {
+            self.warn_of_incomplete(route.wire);
             return denied(&self.refuse(route.wire, Refusal::ambiguous(Ambiguity::Header)), route.wire);
         };
         let headers = HttpHeaders { map: &request.headers, own_host: false };
@@ -124,6 +126,26 @@ impl Verifier {
         match self.judge(Ask { wire: route.wire, policy: Some(&route.policy), parts }).await {
             Ok(pass) => allowed(&pass),
             Err(refusal) => denied(&refusal, route.wire),
+        }
+    }
+
+    /// Whoever forgot a flag finds nothing else in the log.
+    fn warn_of_stranger(&self, wire: Wire, peer: Option<IpAddr>) {
+        if self.counters.strangers.may_say(self.clock.now().as_second()) {
+            let peer = peer.map(tracing::field::display);
+            tracing::warn!(wire = wire.name(), peer, "refused, since no --trusted-proxy holds the address that asks");
+        }
+    }
+
+    /// Whoever forgot a header neither. Only trusted proxies come so far.
+    fn warn_of_incomplete(&self, wire: Wire) {
+        if self.counters.incomplete.may_say(self.clock.now().as_second()) {
+            let wanted = if wire == Wire::ForwardAuth { forwarded::FORWARDED.as_slice() } else { &forwarded::ORIGINAL };
+            tracing::warn!(
+                wire = wire.name(),
+                ?wanted,
+                "refused, since a proxy does not send each of these headers once"
+            );
         }
     }
 }

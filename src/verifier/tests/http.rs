@@ -101,6 +101,53 @@ async fn gwy_03_only_a_trusted_proxy_may_say_what_the_original_request_was() {
     assert_eq!(world.http("GET", "/forward-auth/shop/orders", PROXY, &twice).await.0, 400);
 }
 
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Log {
+    fn warnings(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().expect("the log").clone()).expect("text");
+        text.lines().filter(|line| line.contains(" WARN ")).map(str::to_owned).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whoever_forgot_to_name_the_proxy_or_a_header_reads_it_in_the_log_once_a_minute() {
+    let world = World::new();
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let secret = [FORWARDED.as_slice(), &[("authorization", "Bearer s3cret")]].concat();
+    for wire in ["/forward-auth/shop/orders", "/auth-request/shop/orders", "/forward-auth/shop/orders"] {
+        assert_eq!(world.http("GET", wire, "192.0.2.1:1", &secret).await.0, 403);
+    }
+    let warnings = log.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in ["--trusted-proxy", "peer=192.0.2.1", r#"wire="forward_auth""#] {
+        assert!(warnings[0].contains(part) && !warnings[0].contains("s3cret"), "{part}: {warnings:?}");
+    }
+    world.clock.advance(std::time::Duration::from_mins(1));
+    assert_eq!(world.http("GET", "/forward-auth/shop/orders", "192.0.2.1:1", &secret).await.0, 403);
+    assert_eq!(log.warnings().len(), 2);
+    for _ in 0..2 {
+        assert_eq!(world.http("GET", "/forward-auth/shop/orders", PROXY, &secret[1..]).await.0, 400);
+    }
+    let warnings = log.warnings();
+    assert!(warnings.len() == 3 && warnings[2].contains("x-forwarded-method"), "{warnings:?}");
+}
+
 #[tokio::test]
 async fn gwy_01_other_proxies_get_every_identity_header_so_that_the_callers_own_is_replaced() {
     let world = World::new();
