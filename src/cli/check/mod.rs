@@ -46,6 +46,9 @@ pub(super) struct Check {
     /// `text` for people, `json` for programs
     #[arg(short, long, env = "COUNTERSIGN_CHECK_OUTPUT", value_enum, default_value_t = Output::Text, value_name = "FORM")]
     output: Output,
+    /// How many problems, and how many notes, are printed; the summary counts all
+    #[arg(long, env = "COUNTERSIGN_CHECK_LIMIT", default_value_t = 100, value_name = "COUNT")]
+    limit: usize,
     #[command(flatten)]
     premises: Premises,
 }
@@ -62,7 +65,7 @@ impl Check {
         let paths = [self.paths, self.filename].concat();
         let world = World::read(&paths, &self.premises, Clock::system().now())?;
         let report = Report::of(&world, &self.premises);
-        print::print(&report, self.output)?;
+        print::print(&report, self.output, self.limit)?;
         Ok(if report.count(Severity::Problem) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

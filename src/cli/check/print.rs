@@ -10,17 +10,35 @@ use super::findings::{Finding, Report, Severity};
 use crate::cli::colour::{Colour, plain};
 use crate::cli::out;
 
-pub(super) fn print(report: &Report, output: Output) -> Result<()> {
+pub(super) fn print(report: &Report, output: Output, limit: usize) -> Result<()> {
     let text = match output {
-        Output::Text => text(report, Colour::of_stdout()),
-        Output::Json => serde_json::to_string_pretty(&json(report))?,
+        Output::Text => text(report, limit, Colour::of_stdout()),
+        Output::Json => serde_json::to_string_pretty(&json(report, limit))?,
     };
     out::print(&text)
 }
 
-pub(super) fn text(report: &Report, colour: Colour) -> String {
-    let findings = report.findings.iter().map(|finding| one(finding, colour));
-    findings.chain([summary(report, colour)]).collect::<Vec<_>>().join("\n")
+pub(super) fn text(report: &Report, limit: usize, colour: Colour) -> String {
+    let (mut problems, mut notes) = (0, 0);
+    let shown = report.findings.iter().filter(|finding| {
+        let count = if finding.severity == Severity::Problem { &mut problems } else { &mut notes };
+        *count += 1;
+        *count <= limit
+    });
+    let mut lines: Vec<_> = shown.map(|finding| one(finding, colour)).collect();
+    let more = [(problems, "more problem"), (notes, "more note")].map(|(count, what)| (more(count, limit), what));
+    let more = more.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what));
+    let more = more.collect::<Vec<_>>().join(", ");
+    if !more.is_empty() {
+        lines.push(format!("… and {more}: --limit COUNT prints as many\n"));
+    }
+    lines.push(summary(report, colour));
+    lines.join("\n")
+}
+
+/// How many of so many are beyond the limit.
+fn more(count: usize, limit: usize) -> usize {
+    count.saturating_sub(limit)
 }
 
 /// `file:line: field` first, so that editors find it.
@@ -60,23 +78,26 @@ fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-pub(super) fn json(report: &Report) -> Value {
+pub(super) fn json(report: &Report, limit: usize) -> Value {
     let of = |severity| {
-        report.findings.iter().filter(|finding| finding.severity == severity).map(member).collect::<Vec<_>>()
+        let all = report.findings.iter().filter(move |finding| finding.severity == severity);
+        all.take(limit).map(member).collect::<Vec<_>>()
     };
-    let (problems, notes) = (of(Severity::Problem), of(Severity::Note));
+    let (problems, notes) = (report.count(Severity::Problem), report.count(Severity::Note));
     json!({
         "summary": {
-            "problems": problems.len(),
-            "notes": notes.len(),
+            "problems": problems,
+            "notes": notes,
+            "moreProblems": more(problems, limit),
+            "moreNotes": more(notes, limit),
             "files": report.files,
             "objects": report.objects,
             "rules": report.rules,
             "otherKinds": report.others,
             "otherInstallations": report.foreign,
         },
-        "problems": problems,
-        "notes": notes,
+        "problems": of(Severity::Problem),
+        "notes": of(Severity::Note),
     })
 }
 

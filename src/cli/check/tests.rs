@@ -80,7 +80,7 @@ fn manifests_with_nothing_wrong_have_nothing_said_of_them() {
     let report = report(&[POLICY, CLIENT]);
     assert_eq!(report.findings, []);
     assert_eq!(
-        print::text(&report, Colour::none()),
+        print::text(&report, 100, Colour::none()),
         "0 problems, 0 notes in 2 files (1 OAuthClient, 1 ScopePolicy, 1 rule)"
     );
 }
@@ -189,7 +189,7 @@ fn every_finding_says_what_to_do_next() {
 #[test]
 fn text_begins_with_what_editors_look_for_and_json_has_each_part() {
     let report = report(&[POLICY, &CLIENT.replace("[read]", "[raed]")]);
-    let text = print::text(&report, Colour::none());
+    let text = print::text(&report, 100, Colour::none());
     let file = report.findings[0].place.file.display().to_string();
     assert_eq!(
         text,
@@ -200,7 +200,7 @@ fn text_begins_with_what_editors_look_for_and_json_has_each_part() {
              1 problem, 0 notes in 2 files (1 OAuthClient, 1 ScopePolicy, 1 rule)"
         )
     );
-    let json = print::json(&report);
+    let json = print::json(&report, 100);
     assert_eq!(json["summary"]["problems"], 1);
     assert_eq!(
         json["problems"][0],
@@ -219,4 +219,24 @@ fn objects_of_others_are_passed_over_and_counted() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n";
     let report = report(&[&foreign, deployment]);
     assert_eq!((report.findings.len(), report.others, report.foreign), (0, 1, 1));
+}
+
+#[test]
+fn beyond_a_number_problems_are_counted_and_not_printed() {
+    let bad = "---\na: b\n".repeat(250);
+    let report = report(&[&bad]);
+    let text = print::text(&report, 100, Colour::none());
+    assert_eq!(text.matches("apiVersion and kind are missing").count(), 100);
+    assert!(
+        text.ends_with(
+            "\n… and 150 more problems: --limit COUNT prints as many\n\n250 problems, 0 notes in 1 file (no object of \
+             Countersign's)"
+        ),
+        "{text}"
+    );
+    let json = print::json(&report, 100);
+    let (summary, problems) = (&json["summary"], json["problems"].as_array().unwrap().len());
+    assert_eq!((&summary["problems"], &summary["moreProblems"], problems), (&250.into(), &150.into(), 100));
+    assert_eq!((&summary["moreNotes"], json["notes"].as_array().unwrap().len()), (&0.into(), 0));
+    assert!(!print::text(&report, 250, Colour::none()).contains("more"));
 }
