@@ -46,6 +46,8 @@ forms! {
     KeyIdForm, KeyId::MAX, r"^[A-Za-z0-9_-]{43}$";
     /// Text for people.
     TextForm, 256;
+    /// The same in one line: no control characters.
+    LineForm, 256, r"^\P{Cc}*$";
     /// A message for people, in status.
     MessageForm, 1024;
     /// A CEL expression over token, request, path and client.

@@ -215,6 +215,8 @@ mod tests {
             ("OAuthClient", json!({"displayName": 7}), "spec.displayName"),
             ("OAuthClient", json!({"displayName": "x".repeat(257)}), "spec.displayName"),
             ("OAuthClient", json!({"displayName": null}), "spec.displayName"),
+            ("OAuthClient", json!({"displayName": "Check\r\nout"}), "spec.displayName"),
+            ("OAuthClient", json!({"displayName": "Check\u{9b}out"}), "spec.displayName"),
             ("SigningKey", json!({"rotation": {"period": "30d"}}), "spec.rotation.period"),
             (
                 "NamespaceAllowance",

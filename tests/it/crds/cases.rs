@@ -67,6 +67,7 @@ pub const SCHEMA_PHRASES: &[&str] = &[
 
 pub const REFUSED: &[(&str, &str, &str)] = &[
     ("OAuthClient", "{clientId: 'a:b'}", "should match"),
+    ("OAuthClient", "{displayName: \"Check\\r\\nout\"}", "should match"),
     ("OAuthClient", "{state: Paused}", "supported values: \"Active\", \"Suspended\""),
     ("OAuthClient", "{stat: Active}", "field not declared in schema"),
     ("OAuthClient", "{access: [{audience: 'https://a.b', scopes: []}]}", "should have at least 1 items"),

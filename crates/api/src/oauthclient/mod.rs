@@ -23,7 +23,7 @@ pub use status::*;
 use crate::choice::choice;
 use crate::duration::Duration;
 use crate::schema::{
-    self, AudienceForm, ClientIdForm, IssuerForm, Item, NameForm, RedirectUriForm, ScopeForm, TextForm,
+    self, AudienceForm, ClientIdForm, IssuerForm, Item, LineForm, NameForm, RedirectUriForm, ScopeForm,
 };
 
 /// What an application may ask for and how it proves who it is.
@@ -77,9 +77,9 @@ pub struct OAuthClientSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::text::<ClientIdForm>")]
     pub client_id: Option<String>,
-    /// What people are shown on consent pages, such as `Checkout`.
+    /// What people are shown on consent pages, such as `Checkout`. One line, without control characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::text::<TextForm>")]
+    #[schemars(schema_with = "schema::text::<LineForm>")]
     pub display_name: Option<String>,
     /// `Active`: the client may get tokens. `Suspended`: it gets none, and those it has are refused at once. Default `Active`.
     #[serde(default)]
