@@ -18,7 +18,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource};
 
-use super::guarded::Guarded;
+use super::guarded::{Guarded, Malformed};
 use super::{Change, Deleted, Key, KubeStore, Object, Reach, Selection};
 use crate::runtime::random;
 
@@ -61,7 +61,7 @@ fn changes<K: Object, V: Send>(
     events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send + 'static,
     read: impl Fn(K) -> V + Send,
 ) -> impl Stream<Item = Change<V>> + Send {
-    let state = (events.boxed(), read, (Vec::new(), Vec::new()), true);
+    let state = (events.boxed(), read, Listing::default(), true);
     stream::unfold(state, |(mut events, read, mut listing, mut healthy)| async move {
         loop {
             let event = match events.next().await? {
@@ -76,20 +76,14 @@ fn changes<K: Object, V: Send>(
             };
             let out = match event {
                 Event::Init => {
-                    listing = (Vec::new(), Vec::new());
+                    listing = Listing::default();
                     continue;
                 }
                 Event::InitApply(object) => {
-                    match object.into_result() {
-                        Ok(object) => listing.0.push(read(object)),
-                        Err(malformed) => listing.1.push(malformed),
-                    }
+                    listing.add(object, &read);
                     continue;
                 }
-                Event::InitDone => {
-                    let (objects, malformed) = std::mem::take(&mut listing);
-                    Change::Reset(objects, malformed)
-                }
+                Event::InitDone => std::mem::take(&mut listing).reset(),
                 Event::Apply(object) => applied(object).map(&read),
                 Event::Delete(object) => deleted(object).map(&read),
             };
@@ -120,6 +114,35 @@ fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
         *healthy = false;
     } else {
         tracing::debug!(%kind, error = error as &dyn std::error::Error, "a watch is still interrupted");
+    }
+}
+
+/// A listing as it comes in.
+pub(super) struct Listing<V> {
+    objects: Vec<V>,
+    malformed: Vec<Malformed>,
+}
+
+// === impl Listing ===
+
+impl<V> Default for Listing<V> {
+    fn default() -> Self {
+        Self { objects: Vec::new(), malformed: Vec::new() }
+    }
+}
+
+impl<V> Listing<V> {
+    /// Takes an object in, as what it is to become.
+    pub(super) fn add<K: Object>(&mut self, object: Guarded<K>, read: impl FnOnce(K) -> V) {
+        match object.into_result() {
+            Ok(object) => self.objects.push(read(object)),
+            Err(malformed) => self.malformed.push(malformed),
+        }
+    }
+
+    /// All of it as one change.
+    pub(super) fn reset(self) -> Change<V> {
+        Change::Reset(self.objects, self.malformed)
     }
 }
 

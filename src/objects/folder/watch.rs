@@ -15,7 +15,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::super::guarded::Guarded;
-use super::super::kube_watch::{applied, deleted};
+use super::super::kube_watch::{Listing, applied, deleted};
 use super::super::{Change, Key, Object, Selection};
 use super::Inner;
 use super::state::{Kind, Notice, Stored};
@@ -35,7 +35,7 @@ pub(super) fn watch<K: Object>(inner: Arc<Inner>, selection: Selection) -> BoxSt
         loop {
             let Some(notices) = watch.notices.as_mut() else {
                 let listing = watch.list();
-                return Some((reset(listing), watch));
+                return Some((listing.reset(), watch));
             };
             match notices.recv().await {
                 Ok(notice) => {
@@ -51,29 +51,17 @@ pub(super) fn watch<K: Object>(inner: Arc<Inner>, selection: Selection) -> BoxSt
     .boxed()
 }
 
-/// A listing as one change.
-fn reset<K: Object>(listing: Vec<Guarded<K>>) -> Change<K> {
-    let (mut objects, mut malformed) = (Vec::with_capacity(listing.len()), Vec::new());
-    for object in listing {
-        match object.into_result() {
-            Ok(object) => objects.push(object),
-            Err(error) => malformed.push(error),
-        }
-    }
-    Change::Reset(objects, malformed)
-}
-
 impl Watch {
-    fn list<K: Object>(&mut self) -> Vec<Guarded<K>> {
+    fn list<K: Object>(&mut self) -> Listing<K> {
         let (objects, notices) = self.inner.state().subscribe(&self.kind);
         self.notices = Some(notices);
         self.told.clear();
-        let mut listing = Vec::new();
+        let mut listing = Listing::default();
         for stored in objects {
             let meta = meta(&stored);
             if self.selection.covers(&meta) {
                 self.told.insert(Key::of(&meta));
-                listing.push(Guarded::read(stored.object.clone()));
+                listing.add(Guarded::read(stored.object.clone()), std::convert::identity);
             }
         }
         listing
