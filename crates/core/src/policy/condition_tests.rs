@@ -153,6 +153,22 @@ fn sources_that_recurse_are_refused_without_exhausting_the_stack() {
     }
 }
 
+#[test]
+fn as_many_brackets_as_are_accepted_fit_on_a_small_stack() {
+    let kinds =
+        [("(", "true", ")"), ("[", "true", "]"), ("{1: ", "true", "}"), ("size(", "'a'", ")"), ("!(", "true", ")")];
+    let outcomes = move || {
+        kinds.map(|(open, inner, close)| {
+            let source = format!("{}{inner}{}", open.repeat(MAX_BRACKETS), close.repeat(MAX_BRACKETS));
+            compile(&source).err()
+        })
+    };
+    // What threads of the runtime have. A release needs less than an eighth of it; unoptimised frames are many times as large.
+    let stack = if cfg!(debug_assertions) { 16 << 20 } else { 2 << 20 };
+    let thread = std::thread::Builder::new().stack_size(stack).spawn(outcomes).expect("a thread");
+    assert_eq!(thread.join().expect("it ends well"), kinds.map(|_| None));
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(source in "[a-z().?:\\[\\]{}'\"+&|!=<> 0-9,\\\\]{0,60}") {
