@@ -8,7 +8,7 @@
 //! Flows in: calls. Flows out: answers of the same size as ours, where that is the protocol's. No authentication, no policy, no log, no
 //! metric, no limit. Both have nodelay set and tokio's own number of threads, as the product has.
 
-use crate::bare::Signed;
+use crate::bare::{PublicKey, Signed};
 use crate::support::ports::free_address;
 use crate::support::processes::Process;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -103,19 +103,20 @@ impl Running {
     }
 }
 
-struct Ok200(Option<Signed>);
+struct Ok200(Option<(PublicKey, Signed)>);
 
-fn signed(file: &Path) -> Signed {
+fn signed(file: &Path) -> (PublicKey, Signed) {
     let text = std::fs::read(file).expect("read what to verify");
     let signed: Value = serde_json::from_slice(&text).expect("JSON");
-    Signed::read(signed["token"].as_str().expect("a token"), &signed["jwks"])
+    let token = signed["token"].as_str().expect("a token");
+    (PublicKey::of(token, &signed["jwks"]), Signed::read(token))
 }
 
 #[tonic::async_trait]
 impl Authorization for Ok200 {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        if let Some(signed) = &self.0 {
-            signed.verify();
+        if let Some((key, signed)) = &self.0 {
+            key.verify(signed);
         }
         Ok(Response::new(CheckResponse { status: Some(rpc::Status::default()), ..CheckResponse::default() }))
     }

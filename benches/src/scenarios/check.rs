@@ -2,7 +2,7 @@
 //! service doing one bare signature verification a call.
 
 use super::{Effort, list};
-use crate::bare::{Signed, bare_verification};
+use crate::bare::{PublicKey, Signed, bare_verification};
 use crate::figures::{Report, Target};
 use crate::floor::Running;
 use crate::load::{Runs, checks};
@@ -63,14 +63,14 @@ async fn unknown(effort: Effort, report: &mut Report) {
     for (algorithm, client) in ALGORITHMS {
         let tokens = world.tokens(client, UNKNOWN).await;
         let bodies: Arc<Vec<Bytes>> = Arc::new(tokens.iter().map(|token| order(token)).collect());
-        let signed: Vec<_> = tokens.iter().take(6000).map(|token| Signed::read(token, &jwks)).collect();
+        let signed: Vec<_> = tokens.iter().take(6000).map(|token| Signed::read(token)).collect();
         let file = world.file("signed.json", serde_json::json!({"token": tokens[0], "jwks": jwks}).to_string());
-        let (looks_away, floor) = (Running::check(), Running::verifying(&file));
-        let mut empty = Runs::default();
+        let (away, floor) = (Running::check(), Running::verifying(&file));
+        let mut aways = Runs::default();
         let (mut floors, mut ours, mut bare) = (Runs::default(), Runs::default(), Vec::new());
         for round in 0..=effort.rounds {
-            bare.push(bare_verification(&signed));
-            let away = stream::run(Load::checks(looks_away.address), &bodies, &[looks_away.process.id()]).await;
+            bare.push(bare_verification(&signed, || PublicKey::of(&tokens[0], &jwks)));
+            let away = stream::run(Load::checks(away.address), &bodies, &[away.process.id()]).await;
             let floor = stream::run(Load::checks(floor.address), &bodies, &[floor.process.id()]).await;
             let (allowed, missed) = (world.counter(ALLOWED).await, world.counter(MISSES).await);
             let our = stream::run(Load::checks(world.grpc), &bodies, &[world.process.id()]).await;
@@ -78,13 +78,13 @@ async fn unknown(effort: Effort, report: &mut Report) {
             let unknown = (world.counter(MISSES).await - missed) / our.requests;
             assert!(unknown > 0.99, "{unknown} of the tokens were unknown");
             if round > 0 {
-                empty.push(away);
+                aways.push(away);
                 floors.push(floor);
                 ours.push(our);
             }
         }
         let cpu = |runs: &Runs| runs.median(|run| run.cpu[0]);
-        let sum = cpu(&empty) + median(&bare);
+        let sum = cpu(&aways) + median(&bare);
         let detail = format!(
             "ours {:.1} µs, floor {:.1} µs; in a loop of nothing else a verification takes {:.1} µs, with the service that looks away \
              {sum:.1} µs, of which ours is {:.2} ×; ours {}/s, floor {}/s",
