@@ -101,6 +101,7 @@ fn overwritten(ok: &OkHttpResponse) -> BTreeMap<String, String> {
         .map(|option| (option.append_action, option.header.clone().expect("a header")))
         .map(|(action, header)| (action == 2).then_some((header.key, header.value)).expect("it overwrites"))
         .collect();
+    assert_eq!(set.len(), ok.headers.len(), "a header is set twice");
     for name in SET {
         assert!(set.contains_key(name) || ok.headers_to_remove.iter().any(|removed| removed == name), "{name}");
     }

@@ -47,7 +47,7 @@ impl<K: Object> Table<K> {
             Change::Reset(objects, malformed) => self.reset(objects, malformed),
             Change::Apply(object) => vec![self.set(object)],
             Change::Delete(gone) => {
-                let old = self.last(&gone.key).or(gone.last.map(Arc::new));
+                let old = self.newest(&gone.key).or(gone.last.map(Arc::new));
                 vec![Step { key: gone.key, old, new: None, malformed: None }]
             }
             Change::Malformed(malformed) => vec![self.refuse(malformed)],
@@ -63,7 +63,7 @@ impl<K: Object> Table<K> {
             gone.remove(&step.key);
         }
         steps.extend(gone.into_iter().map(|key| {
-            let old = self.last(&key);
+            let old = self.newest(&key);
             Step { key, old, new: None, malformed: None }
         }));
         steps
@@ -81,6 +81,14 @@ impl<K: Object> Table<K> {
         let old = self.last(&key);
         self.malformed.insert(key.clone(), old.clone());
         Step { key, old, new: None, malformed: Some(malformed) }
+    }
+
+    /// Takes out an object that is gone as it last was, by a write of ours too: whatever follows from its end must not rest on
+    /// a version that we know to be past.
+    fn newest(&mut self, key: &Key) -> Option<Arc<K>> {
+        let wrote = self.rows.get_mut(key).and_then(|row| row.wrote.take());
+        let watched = self.last(key);
+        wrote.or(watched)
     }
 
     /// Takes out the object as it was when it last could be read.
@@ -170,6 +178,19 @@ mod tests {
         table.deleted(&map("a", "1"));
         table.deleted(&map("b", "1"));
         assert_eq!((version(&table, "a"), version(&table, "b").as_deref()), (None, Some("2")));
+    }
+
+    #[test]
+    fn what_is_gone_is_told_as_our_last_write_left_it() {
+        let gone = Deleted { key: Key::namespaced("shop", "a"), uid: None, last: Some(map("a", "3")) };
+        for end in [Change::Reset(Vec::new(), Vec::new()), Change::Delete(gone)] {
+            let mut table = Table::default();
+            table.apply(Change::Reset(vec![map("a", "1")], Vec::new()));
+            table.wrote(&map("a", "1"), Arc::new(map("a", "2")));
+            let steps = table.apply(end);
+            let old: Vec<_> = steps.iter().filter_map(|step| step.old.as_ref()?.resource_version()).collect();
+            assert_eq!((old, version(&table, "a")), (vec!["2".to_owned()], None));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions as KubePreconditions};
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::Request;
 use kube::{Client, Config};
 use serde::Serialize;
@@ -77,6 +77,11 @@ impl KubeStore {
                     .map_err(|error| connect(error.into()))?
             }
             None => Config::infer().await.map_err(|error| {
+                // A pod that cannot read its own token is in a cluster: no kubeconfig would cure that.
+                let is_pod = !matches!(Config::incluster_env(), Err(InClusterError::ReadEnvironmentVariable(_)));
+                if is_pod {
+                    return connect(error.into());
+                }
                 let kubeconfig = std::error::Error::source(&error).and_then(<dyn std::error::Error>::downcast_ref);
                 kubeconfig.and_then(missing).unwrap_or(connect(error.into()))
             })?,

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How often is looked whether the clock was set.
 const LOOK: Duration = Duration::from_secs(1);
-/// Further than a clock that is slewed gets between two looks.
+/// Further than a clock that is slewed gets in one wait.
 const JUMP: Duration = Duration::from_secs(2);
 
 /// A shared clock; clones share the correction.
@@ -125,8 +125,10 @@ impl Clock {
         let (begun, local) = (Instant::now(), self.local());
         loop {
             tokio::time::sleep(LOOK).await;
-            let passed = Duration::try_from(self.local().duration_since(local)).unwrap_or(Duration::ZERO);
-            if self.real(passed).abs_diff(begun.elapsed()) > JUMP {
+            // A clock that was set back went less than nothing.
+            let passed = self.local().duration_since(local);
+            let is_back = passed.is_negative();
+            if is_back || self.real(passed.unsigned_abs()).abs_diff(begun.elapsed()) > JUMP {
                 return;
             }
         }

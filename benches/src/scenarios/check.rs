@@ -66,7 +66,7 @@ async fn unknown(effort: Effort, report: &mut Report) {
         let signed: Vec<_> = tokens.iter().take(6000).map(|token| Signed::read(token)).collect();
         let file = world.file("signed.json", serde_json::json!({"token": tokens[0], "jwks": jwks}).to_string());
         let (away, floor) = (Running::check(), Running::verifying(&file));
-        let mut aways = Runs::default();
+        let mut looking_away = Runs::default();
         let (mut floors, mut ours, mut bare) = (Runs::default(), Runs::default(), Vec::new());
         for round in 0..=effort.rounds {
             bare.push(bare_verification(&signed, || PublicKey::of(&tokens[0], &jwks)));
@@ -78,13 +78,13 @@ async fn unknown(effort: Effort, report: &mut Report) {
             let unknown = (world.counter(MISSES).await - missed) / our.requests;
             assert!(unknown > 0.99, "{unknown} of the tokens were unknown");
             if round > 0 {
-                aways.push(away);
+                looking_away.push(away);
                 floors.push(floor);
                 ours.push(our);
             }
         }
         let cpu = |runs: &Runs| runs.median(|run| run.cpu[0]);
-        let sum = cpu(&aways) + median(&bare);
+        let sum = cpu(&looking_away) + median(&bare);
         let detail = format!(
             "ours {:.1} µs, floor {:.1} µs; in a loop of nothing else a verification takes {:.1} µs, with the service that looks away \
              {sum:.1} µs, of which ours is {:.2} ×; ours {}/s, floor {}/s",

@@ -54,8 +54,10 @@ fn escape(path: &str) -> Option<Culprit> {
     loop {
         at += path.get(at..)?.find('%')?;
         let rest = path.get(at..)?;
-        let whole = rest.get(..3).unwrap_or(rest);
-        let code = whole.get(1..3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let end = rest.char_indices().nth(3).map_or(rest.len(), |(end, _)| end);
+        let whole = rest.get(..end).unwrap_or(rest);
+        let digits = whole.get(1..3).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let text = if code.is_some_and(|code| !code.is_ascii()) { beyond_ascii(rest) } else { whole };
         if refused(&format!("/{text}"), Ambiguity::PathEscape) {
             let (meaning, next) = about_escape(text, code);

@@ -64,7 +64,8 @@ impl OAuthClients {
             refused,
             refused_count: grants.refused_count,
             signing_key_exists: signing_key.is_none_or(|name| exists(name, snapshot)),
-            // What this process holds never shrinks, though status was lost and the entries have ended.
+            // The revocations', unless what this process saw in status is as high: that one tokens may carry, though status
+            // was lost and the entries have ended.
             known_epoch: snapshot.revoked.known_epoch_of(uid).in_use(view.object.epoch),
             record: self.layout.owner_record(key),
             secret,
