@@ -160,8 +160,9 @@ impl Bed {
         rings.into_iter().find_map(|ring| ring.status?.active_key_id).unwrap_or_default()
     }
 
+    /// Whether nothing was written for a while since the first write: each story has one, however slow the machine.
     fn is_quiet(&self) -> bool {
-        self.trap.lock().unwrap().latest.is_none_or(|latest| latest.elapsed() >= QUIET)
+        self.trap.lock().unwrap().latest.is_some_and(|latest| latest.elapsed() >= QUIET)
     }
 
     fn fired(&self) -> bool {
