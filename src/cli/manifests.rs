@@ -3,6 +3,7 @@
 //! Flows in: folders, files and standard input; what the installation is called. Flows out: what can be read, what
 //! cannot, and the Directory of it all.
 
+use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +56,15 @@ impl Premises {
     }
 }
 
+/// What becomes of objects that the API server would refuse, and that a folder in service would not take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flawed {
+    /// What can be read of them is judged, to tell all their problems at once.
+    Judged,
+    /// They are as good as none.
+    LeftOut,
+}
+
 /// Manifests, read and taken in.
 pub(super) struct World {
     pub(super) survey: Survey,
@@ -63,10 +73,14 @@ pub(super) struct World {
 
 impl World {
     /// Reads folders, files and, where a path is `-`, standard input.
-    pub(super) fn read(paths: &[PathBuf], premises: &Premises, now: Timestamp) -> Result<Self> {
+    pub(super) fn read(paths: &[PathBuf], premises: &Premises, now: Timestamp, flawed: Flawed) -> Result<Self> {
         let (input, paths): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| path == Path::new("-"));
         let texts = if input.is_empty() { Vec::new() } else { vec![(PathBuf::from("(standard input)"), stdin()?)] };
-        let survey = survey(&paths, &texts);
+        let mut survey = survey(&paths, &texts);
+        if flawed == Flawed::LeftOut {
+            let bad: HashSet<_> = survey.flawed.iter().map(|(kind, key)| (kind.as_str(), key)).collect();
+            survey.manifests.retain(|manifest| !bad.contains(&(manifest.kind(), &manifest.key)));
+        }
         let settings = Arc::new(premises.settings(Conflicts::Error));
         let offline = offline(settings, premises.layout()?, &survey.manifests, now);
         Ok(Self { survey, offline })

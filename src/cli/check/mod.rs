@@ -19,7 +19,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use self::findings::{Report, Severity};
-use super::manifests::{Premises, World};
+use super::manifests::{Flawed, Premises, World};
 use crate::runtime::clock::Clock;
 
 /// Check manifests without a cluster
@@ -63,7 +63,7 @@ pub(super) enum Output {
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode> {
         let paths = [self.paths, self.filename].concat();
-        let world = World::read(&paths, &self.premises, Clock::system().now())?;
+        let world = World::read(&paths, &self.premises, Clock::system().now(), Flawed::Judged)?;
         let report = Report::of(&world, &self.premises);
         print::print(&report, self.output, self.limit)?;
         Ok(if report.count(Severity::Problem) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

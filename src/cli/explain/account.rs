@@ -8,11 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::culprit::Culprit;
+use crate::objects::folder::manifests::Place;
 
 /// Everything there is to tell.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Account {
+    /// What is wrong with manifests of which nothing is in force until they are corrected.
+    pub(super) not_in_force: Vec<NotInForce>,
     pub(super) allowed: bool,
     /// What the client sees; 200 stands for whatever the service answers.
     pub(super) status: u16,
@@ -32,6 +35,32 @@ pub(super) struct Account {
     pub(super) rules: usize,
     /// What to change so that the request is allowed; empty where it is.
     pub(super) next: Vec<String>,
+}
+
+/// One thing for which an object is not in force.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotInForce {
+    pub(super) file: String,
+    /// 0 is the file as a whole.
+    pub(super) line: usize,
+    /// Empty where it is the whole.
+    pub(super) field: String,
+    pub(super) message: String,
+}
+
+impl NotInForce {
+    pub(super) fn new(place: &Place, field: String, message: String) -> Self {
+        Self { file: place.file.display().to_string(), line: place.line, field, message }
+    }
+
+    /// `file:line: field: message`.
+    pub(super) fn line(&self) -> String {
+        let Self { file, line, field, message } = self;
+        let line = if *line == 0 { String::new() } else { format!(":{line}") };
+        let field = if field.is_empty() { String::new() } else { format!(" {field}:") };
+        format!("{file}{line}:{field} {message}")
+    }
 }
 
 /// The request in its one canonical reading.

@@ -14,7 +14,8 @@ use countersign_core::token::KeySet;
 use jiff::Timestamp;
 
 use super::caller::Checks;
-use crate::cli::manifests::{Premises, World};
+use super::account::NotInForce;
+use crate::cli::manifests::{Flawed, Premises, World};
 use crate::cli::options::Connection;
 use crate::cli::process::Process;
 use crate::objects::Key;
@@ -37,7 +38,7 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn of_manifests(paths: &[PathBuf], premises: &Premises, now: Timestamp) -> Result<Self> {
-        let world = World::read(paths, premises, now)?;
+        let world = World::read(paths, premises, now, Flawed::LeftOut)?;
         let issuer = premises.issuer_url.clone();
         let snapshot = world.offline.snapshot.clone();
         Ok(Self { snapshot, world: Some(world), fields: Mutex::default(), keys: None, issuer })
@@ -65,9 +66,22 @@ impl Known {
         Checks { directory: self.directory(), keys: self.keys.as_ref(), revoked, issuer: self.issuer.as_deref(), now }
     }
 
-    /// How many manifests cannot be read, or not whole.
-    pub(super) fn problems(&self) -> usize {
-        self.world.as_ref().map_or(0, |world| world.survey.problems.len() + world.offline.refused.len())
+    /// What is wrong with the objects that play no part, in the words of `check`.
+    pub(super) fn not_in_force(&self) -> Vec<NotInForce> {
+        let Some(world) = &self.world else { return Vec::new() };
+        let told = world.survey.problems.iter().map(|found| {
+            NotInForce::new(&found.place, found.field.clone(), found.message.clone())
+        });
+        let refused = world.offline.refused.iter().filter_map(|((kind, key), malformed)| {
+            Some(NotInForce::new(&world.manifest(kind, key)?.place, String::new(), malformed.error.clone()))
+        });
+        told.chain(refused).collect()
+    }
+
+    /// The objects of a kind that play no part because of what is wrong with them.
+    pub(super) fn left_out(&self, kind: &str) -> impl Iterator<Item = String> {
+        let flawed = self.world.iter().flat_map(|world| &world.survey.flawed);
+        flawed.filter(move |(of, _)| of == kind).map(|(kind, key)| format!("{kind} {key}"))
     }
 
     /// `file:line` of a field of an object.

@@ -55,17 +55,24 @@ pub(super) fn next(findings: &Findings<'_>) -> Vec<String> {
     if said.is_empty() {
         said.extend(Advice::of(refusal.reason).map(|advice| capital(advice.next)));
     }
-    if findings.known.problems() > 0 {
-        said.push(
-            "Some manifests cannot be read and play no part here: `countersign check` says which and why".to_owned(),
-        );
-    }
-    said
+    findings.left_out(refusal.reason).into_iter().chain(said).collect()
 }
 
 // === impl Findings ===
 
 impl Findings<'_> {
+    /// Objects with problems, where it may be one of them that is not found.
+    fn left_out(&self, reason: Reason) -> Option<String> {
+        let kind = match reason {
+            Reason::NoSuchPolicy | Reason::NotOfPolicy => "ScopePolicy",
+            _ if self.caller.issuer.is_some() && self.client.is_none() => "OAuthClient",
+            _ => return None,
+        };
+        let mut objects = self.known.left_out(kind).peekable();
+        objects.peek()?;
+        Some(format!("Correct {}, which is not in force: see above", listed(objects)))
+    }
+
     /// What a client has to do first that the issuer gives no token.
     fn issuer(&self) -> Vec<String> {
         let Some(failure) = &self.caller.issuer else { return Vec::new() };

@@ -3,11 +3,14 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::account::{Account, Allow, Caller, Failure, Policy, Rule};
+use super::account::{Account, Allow, Caller, Failure, NotInForce, Policy, Rule};
 use super::culprit::Culprit;
 use crate::cli::check::Output;
 use crate::cli::colour::{Colour, plain};
 use crate::cli::out;
+
+/// How many problems of manifests are told.
+const PROBLEMS: usize = 5;
 
 pub(super) fn print(account: &Account, output: Output) -> Result<()> {
     let text = match output {
@@ -19,6 +22,7 @@ pub(super) fn print(account: &Account, output: Output) -> Result<()> {
 
 pub(super) fn text(account: &Account, colour: Colour) -> String {
     let mut page = Page { text: String::new(), colour };
+    page.not_in_force(&account.not_in_force);
     page.answer(account);
     page.request(account);
     if account.request.read.is_some() {
@@ -51,6 +55,22 @@ impl Page {
 
     fn item(&mut self, name: &str, text: &str) {
         self.line(&format!("  {name:<10} {text}"));
+    }
+
+    fn not_in_force(&mut self, all: &[NotInForce]) {
+        if all.is_empty() {
+            return;
+        }
+        let heading = self.colour.paint("1;31", "Not in force until corrected");
+        self.line(&format!("{heading}  nothing of the objects with these problems plays a part below"));
+        for problem in all.iter().take(PROBLEMS) {
+            self.line(&format!("  {}", problem.line()));
+        }
+        let more = all.len().saturating_sub(PROBLEMS);
+        if more > 0 {
+            self.line(&format!("  … and {more} more: `countersign check` tells all"));
+        }
+        self.line("");
     }
 
     fn answer(&mut self, account: &Account) {

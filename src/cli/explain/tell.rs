@@ -267,6 +267,7 @@ impl Teller<'_> {
             caller: &self.caller,
         };
         Account {
+            not_in_force: self.known.not_in_force(),
             allowed: refusal.is_none(),
             status: refusal.map_or(200, |refusal| refusal.status.code()),
             reason: reason.name(),

@@ -319,3 +319,31 @@ To allow it
 "
     );
 }
+
+#[test]
+fn objects_the_api_server_would_refuse_play_no_part_and_are_told_first() {
+    let world = World::new();
+    let write = |text: &str| std::fs::write(world.folder.path().join("world.yaml"), text).unwrap();
+    write(&WORLD.replacen("protection: Scoped", "protecton: Scoped", 1));
+    let words = "--client shop.checkout https://orders.shop.svc/orders/7";
+    assert_eq!(world.answer(words), "403 NoSuchPolicy -");
+    let next = world.next(words);
+    assert_eq!(next[0], "Correct ScopePolicy shop/orders, which is not in force: see above", "{next:?}");
+    let text = print::text(&world.explain(words), Colour::none()).replace(world.folder.path().to_str().unwrap(), "");
+    let mut lines = text.lines();
+    let first = "Not in force until corrected  nothing of the objects with these problems plays a part below";
+    assert_eq!(lines.next(), Some(first));
+    assert!(lines.nth(1).unwrap().starts_with("  /world.yaml:12: spec.rules[0].protecton: "), "{text}");
+    // Of another object: told, and no advice about this request.
+    let extra = |number: usize| {
+        format!("---\napiVersion: countersign.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: c{number}}}\nspec: {{a: 1}}\n")
+    };
+    write(&(WORLD.to_owned() + &(0..7).map(extra).collect::<String>()));
+    assert_eq!(world.answer(words), "200 Scoped read-one");
+    let delete = format!("-X DELETE {words}");
+    let text = print::text(&world.explain(&delete), Colour::none());
+    assert!(text.contains("\n  … and 2 more: `countersign check` tells all\n\nDENIED 403"), "{text}");
+    assert_eq!(world.next(&delete).len(), 1, "{text}");
+    let unknown = world.next("--client default.c1 https://orders.shop.svc/orders/7");
+    assert!(unknown[0].starts_with("Correct OAuthClient default/c0, OAuthClient default/c1, "), "{unknown:?}");
+}

@@ -99,6 +99,8 @@ pub struct Survey {
     /// What can be read, in order. With problems it is less than what was meant.
     pub manifests: Vec<Manifest>,
     pub problems: Vec<Problem>,
+    /// Kind and name of the objects with problems, where they can be read so far. Some of them are among the manifests.
+    pub flawed: Vec<(String, Key)>,
     /// How many files and texts were read.
     pub files: usize,
     /// How many objects of other kinds were passed over.
@@ -283,6 +285,9 @@ impl Reader {
         let violations = countersign_api::violations(&known.kind.name, &value);
         let unreadable = (known.check)(text, &value);
         let (kind, namespaced) = (known.kind.clone(), known.namespaced);
+        if !violations.is_empty() || unreadable.is_some() {
+            self.found.flawed.extend(key(&value, namespaced).ok().map(|key| (kind.name.clone(), key)));
+        }
         if !violations.is_empty() {
             let fields = Fields { lines: yaml::Lines::read(text), place: place.clone() };
             for found in violations {
@@ -306,6 +311,7 @@ impl Reader {
         }
         if let Some(earlier) = self.seen.insert((kind.table.clone(), key.clone()), place.clone()) {
             let message = format!("{} {key} is also written at {earlier}", kind.name);
+            self.found.flawed.push((kind.name, key));
             return self.blame(field_place(&place, text, "metadata.name"), "metadata.name".to_owned(), message);
         }
         self.found.manifests.push(Manifest { kind, key, object: value, place, text: text.into() });
