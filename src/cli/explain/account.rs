@@ -17,6 +17,8 @@ pub(super) struct Account {
     /// What is wrong with manifests of which nothing is in force until they are corrected.
     pub(super) not_in_force: Vec<NotInForce>,
     pub(super) allowed: bool,
+    /// What nobody checked and `allowed` rests on.
+    pub(super) only_if: Vec<Assumed>,
     /// What the client sees; 200 stands for whatever the service answers.
     pub(super) status: u16,
     pub(super) reason: &'static str,
@@ -63,6 +65,14 @@ impl NotInForce {
     }
 }
 
+/// What may not be so, for all that is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) enum Assumed {
+    SignatureHolds,
+    ClientExists,
+    NotRevoked,
+}
+
 /// The request in its one canonical reading.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +112,8 @@ pub(super) struct Caller {
     pub(super) claims: Option<Value>,
     /// Which check of the token failed.
     pub(super) refusal: Option<Failure>,
+    /// Absent where there is no token to check.
+    pub(super) signature_checked: Option<bool>,
     /// What was not checked, and what to give so that it is.
     pub(super) unchecked: Vec<&'static str>,
     /// What the issuer answers instead of a token.

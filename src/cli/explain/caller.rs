@@ -18,6 +18,8 @@ use countersign_core::token::{
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::account::Assumed;
+
 /// What tokens are checked with.
 pub(super) struct Checks<'a> {
     pub(super) directory: &'a Directory,
@@ -52,6 +54,17 @@ impl Peek {
     }
 }
 
+/// The client of this id, whatever is wrong with it; also one that lost the id to another.
+pub(super) fn find_client<'a>(directory: &'a Directory, id: &str) -> Option<&'a Arc<ClientView>> {
+    let by_id = |client: &&Arc<ClientView>| client.object.client_id.as_ref().is_some_and(|own| own.as_str() == id);
+    directory.client(id).or_else(|| directory.clients().find(by_id))
+}
+
+/// Whether what a client is now ends the tokens it had. A spec that cannot be read ends none.
+fn is_withdrawn(client: &ClientView) -> bool {
+    client.object.spec.is_ok() && client.usable().is_none()
+}
+
 impl Checks<'_> {
     /// Everything about a token but its audience, as the verifier checks it, so far as there is something to check with.
     pub(super) fn authenticate(&self, text: &str) -> Result<Arc<AccessToken>, TokenRefusal> {
@@ -65,6 +78,10 @@ impl Checks<'_> {
         };
         if let (Some(keys), Some(revoked)) = (self.keys, self.revoked) {
             token.check(keys, revoked, self.now.as_second(), leeway)?;
+        }
+        let client = find_client(self.directory, token.client_id.as_str());
+        if self.revoked.is_none() && client.is_some_and(|client| is_withdrawn(client)) {
+            return Err(TokenRefusal::OldEpoch);
         }
         Ok(Arc::new(token))
     }
@@ -83,6 +100,17 @@ impl Checks<'_> {
             unchecked.push("revocation not checked: only a cluster knows which tokens and clients were revoked");
         }
         unchecked
+    }
+
+    /// What it rests on, and nobody checked, that this token is good.
+    pub(super) fn assumed(&self, token: &AccessToken) -> Vec<Assumed> {
+        let gone = || self.directory.client(token.client_id.as_str()).is_none();
+        let all = [
+            (self.keys.is_none(), Assumed::SignatureHolds),
+            (self.revoked.is_none() && gone(), Assumed::ClientExists),
+            (self.revoked.is_none(), Assumed::NotRevoked),
+        ];
+        all.into_iter().filter_map(|(unchecked, assumed)| unchecked.then_some(assumed)).collect()
     }
 
     /// The token the issuer would give the client now, by the issuer's own decision.

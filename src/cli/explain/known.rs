@@ -13,8 +13,8 @@ use countersign_core::names::ObjectRef;
 use countersign_core::token::KeySet;
 use jiff::Timestamp;
 
-use super::caller::Checks;
 use super::account::NotInForce;
+use super::caller::Checks;
 use crate::cli::manifests::{Flawed, Premises, World};
 use crate::cli::options::Connection;
 use crate::cli::process::Process;
@@ -69,9 +69,11 @@ impl Known {
     /// What is wrong with the objects that play no part, in the words of `check`.
     pub(super) fn not_in_force(&self) -> Vec<NotInForce> {
         let Some(world) = &self.world else { return Vec::new() };
-        let told = world.survey.problems.iter().map(|found| {
-            NotInForce::new(&found.place, found.field.clone(), found.message.clone())
-        });
+        let told = world
+            .survey
+            .problems
+            .iter()
+            .map(|found| NotInForce::new(&found.place, found.field.clone(), found.message.clone()));
         let refused = world.offline.refused.iter().filter_map(|((kind, key), malformed)| {
             Some(NotInForce::new(&world.manifest(kind, key)?.place, String::new(), malformed.error.clone()))
         });

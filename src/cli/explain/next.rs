@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use countersign_core::directory::ClientView;
 use countersign_core::names::{Audience, ObjectRef, ScopeName};
-use countersign_core::policy::{Advice, Considered, Explanation, Needs, Reason, Refusal, Selector, Standing, Wanted};
+use countersign_core::policy::{
+    Advice, Considered, Explanation, Needs, Problem, Reason, Refusal, Selector, Standing, Wanted,
+};
 use countersign_core::request::Request;
 use countersign_core::token::TokenRefusal;
 
 use super::account::Caller;
+use super::caller::find_client;
 use super::culprit::Culprit;
 use super::known::Known;
 
@@ -48,6 +51,7 @@ pub(super) fn next(findings: &Findings<'_>) -> Vec<String> {
             Reason::AmbiguousRule => findings.ambiguous(),
             Reason::RuleNotUnderstood => findings.not_understood(),
             Reason::ConditionFalse | Reason::ConditionBroken => findings.condition(),
+            Reason::Token(TokenRefusal::OldEpoch) => findings.old_epoch(),
             Reason::Token(TokenRefusal::WrongAudience) => findings.wrong_audience(),
             _ => Vec::new(),
         };
@@ -80,24 +84,11 @@ impl Findings<'_> {
             let ids = self.known.directory().clients().filter_map(|client| client.object.client_id.as_ref());
             return vec![format!("Correct the client id; there are {}", listed(ids.map(ToString::to_string)))];
         };
+        let unusable = self.unusable(view);
+        if !unusable.is_empty() {
+            return unusable;
+        }
         let object = &view.object.object;
-        if !view.problems.is_empty() {
-            let correct = |problem: &countersign_core::policy::Problem| {
-                format!(
-                    "Correct {} of {}: {}",
-                    problem.element,
-                    self.object("OAuthClient", object, &problem.element),
-                    problem.message
-                )
-            };
-            return view.problems.iter().map(correct).collect();
-        }
-        if view.usable().is_none() {
-            return vec![format!(
-                "Set spec.state: Active in {}: a suspended client is as good as none",
-                self.object("OAuthClient", object, "spec.state")
-            )];
-        }
         let audience = self.explanation.and_then(|explanation| explanation.audiences.first());
         let asks = audience
             .is_some_and(|audience| view.accepted().is_some_and(|spec| spec.access_to(audience.as_str()).is_some()));
@@ -114,6 +105,29 @@ impl Findings<'_> {
                 said
             }
         }
+    }
+
+    /// What keeps a client from being of any use.
+    fn unusable(&self, view: &ClientView) -> Vec<String> {
+        let object = &view.object.object;
+        let correct = |problem: &Problem| {
+            let place = self.object("OAuthClient", object, &problem.element);
+            format!("Correct {} of {place}: {}", problem.element, problem.message)
+        };
+        let suspended = || {
+            let place = self.object("OAuthClient", object, "spec.state");
+            format!("Set spec.state: Active in {place}: a suspended client is as good as none")
+        };
+        let problems = view.problems.iter().map(correct);
+        problems.chain((view.accepted().is_some() && view.usable().is_none()).then(suspended)).collect()
+    }
+
+    fn old_epoch(&self) -> Vec<String> {
+        let id = self.caller.client.as_deref();
+        let view = id.and_then(|id| find_client(self.known.directory(), id));
+        let mut said = view.map(|view| self.unusable(view)).unwrap_or_default();
+        said.push("Then get a new token: those it had are revoked".to_owned());
+        said
     }
 
     /// What keeps a client from the scopes it asks for, and for which it might ask instead.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::account::{Account, Allow, Caller, Failure, NotInForce, Policy, Rule};
+use super::account::{Account, Allow, Assumed, Failure, NotInForce, Policy, Rule};
 use super::culprit::Culprit;
 use crate::cli::check::Output;
 use crate::cli::colour::{Colour, plain};
@@ -26,7 +26,7 @@ pub(super) fn text(account: &Account, colour: Colour) -> String {
     page.answer(account);
     page.request(account);
     if account.request.read.is_some() {
-        page.caller(&account.caller, account.reason);
+        page.caller(account);
         page.policy(&account.policy);
         page.rules(account);
     }
@@ -74,9 +74,10 @@ impl Page {
     }
 
     fn answer(&mut self, account: &Account) {
-        let Account { allowed, status, reason, meaning, www_authenticate, not_enforced, caller, .. } = account;
+        let Account { allowed, only_if, status, reason, meaning, www_authenticate, not_enforced, caller, .. } = account;
         let verdict = match (allowed, not_enforced) {
-            (true, None) => self.colour.paint("1;32", "ALLOWED"),
+            (true, None) if only_if.is_empty() => self.colour.paint("1;32", "ALLOWED"),
+            (true, None) => self.colour.paint("1;33", format_args!("ALLOWED, if {}", assumed(only_if))),
             (true, Some(_)) => self.colour.paint("1;33", "ALLOWED by Shadow mode"),
             (false, _) => self.colour.paint("1;31", format_args!("DENIED {status}")),
         };
@@ -127,14 +128,15 @@ impl Page {
     }
 
     /// The claims of a token made up here are news only to a condition.
-    fn caller(&mut self, caller: &Caller, reason: &str) {
+    fn caller(&mut self, account: &Account) {
+        let Account { caller, reason, .. } = account;
         let who = match (caller.kind, &caller.client) {
             ("client", Some(client)) => format!("client {client}, with the token the issuer would give it"),
             ("token", Some(client)) => format!("a token of client {client}"),
             ("token", None) => "a token".to_owned(),
             _ => "nobody: there is no token".to_owned(),
         };
-        if reason == "AmbiguousCredential" {
+        if *reason == "AmbiguousCredential" {
             return self.heading("Caller", "nobody looked: no credential is chosen where there are several");
         }
         self.heading("Caller", &who);
@@ -161,6 +163,13 @@ impl Page {
         if let Some(Value::Object(claims)) = caller.claims.as_ref().filter(|_| matter) {
             let claims = claims.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ");
             self.item("claims", &claims);
+        }
+        if account.only_if.contains(&Assumed::ClientExists) {
+            let client = caller.client.as_deref().unwrap_or_default();
+            self.item(
+                "note",
+                &format!("the manifests have no client {client} in force; a token whose client was deleted is revoked"),
+            );
         }
         for unchecked in &caller.unchecked {
             let unchecked = self.colour.paint("33", unchecked);
@@ -245,6 +254,16 @@ impl Page {
             self.line(&format!("  - {step}"));
         }
     }
+}
+
+/// `the signature holds and it is not revoked`.
+fn assumed(all: &[Assumed]) -> String {
+    let text = |assumed: &Assumed| match assumed {
+        Assumed::SignatureHolds => "the signature holds",
+        Assumed::ClientExists => "there is such a client",
+        Assumed::NotRevoked => "it is not revoked",
+    };
+    all.iter().map(text).collect::<Vec<_>>().join(" and ")
 }
 
 fn named(rule: &Rule) -> String {

@@ -18,9 +18,9 @@ use countersign_core::token::{AccessToken, TokenRefusal};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::account::{Account, Allow, Caller, Failure, Policy, Reading, Request as Asking, Rule};
+use super::account::{Account, Allow, Assumed, Caller, Failure, Policy, Reading, Request as Asking, Rule};
 use super::call::Call;
-use super::caller::{Checks, Peek};
+use super::caller::{Checks, Peek, find_client};
 use super::culprit::Culprit;
 use super::known::Known;
 use super::next::{self, Findings};
@@ -65,7 +65,16 @@ pub(super) fn tell(known: &Known, asked: Asked<'_>, now: Timestamp) -> Result<Ac
     let client = made.as_ref().and_then(|made| made.client.clone());
     let scope = made.as_ref().and_then(|made| made.scope.clone());
     let scope = scope.as_deref();
-    let teller = |caller| Teller { known, call: &call, named, caller, client: client.as_ref(), scope, culprit: None };
+    let teller = |caller| Teller {
+        known,
+        call: &call,
+        named,
+        caller,
+        client: client.as_ref(),
+        scope,
+        culprit: None,
+        assumed: Vec::new(),
+    };
     let request = match Request::read(&call.parts()) {
         Ok(request) => request,
         Err(ambiguity) => {
@@ -82,7 +91,8 @@ pub(super) fn tell(known: &Known, asked: Asked<'_>, now: Timestamp) -> Result<Ac
     let verdict = decide(set, &request, |text| called.authenticate(&checks, text));
     let token = called.token.borrow().clone().and_then(Result::ok);
     let explanation = explain(set, &request, token.as_deref());
-    Ok(teller(called.account(&checks)).account(Some(&request), &verdict, explanation.as_ref()))
+    let assumed = called.assumed(&checks, &verdict);
+    Ok(Teller { assumed, ..teller(called.account(&checks)) }.account(Some(&request), &verdict, explanation.as_ref()))
 }
 
 /// The policies that are named, as the verifier finds them.
@@ -140,7 +150,7 @@ impl Made {
         id: String,
         scope: Option<String>,
     ) -> Result<Self> {
-        let Some(client) = find_client(checks, &id) else {
+        let Some(client) = find_client(checks.directory, &id).cloned() else {
             let meaning = format!("there is no OAuthClient with the client id {id}");
             let token = Err(Failure { reason: "invalid_client".to_owned(), meaning });
             return Ok(Self { id, scope, client: None, token });
@@ -183,6 +193,16 @@ impl Called {
         })
     }
 
+    /// A verdict that rests on a token somebody brought rests on what was not checked of it.
+    fn assumed(&self, checks: &Checks<'_>, verdict: &Verdict<'_>) -> Vec<Assumed> {
+        match &verdict.answer {
+            Answer::Allow { identity: Some(token), .. } if self.made.is_none() && verdict.not_enforced.is_none() => {
+                checks.assumed(token)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn account(&self, checks: &Checks<'_>) -> Caller {
         let peek = self.text.as_deref().map(Peek::at).unwrap_or_default();
         let found = self.found(checks);
@@ -204,17 +224,12 @@ impl Called {
             key_id: peek.header.and_then(|header| header.get("kid")?.as_str().map(str::to_owned)),
             seconds_left: says("exp").and_then(Value::as_i64).map(|end| end.saturating_sub(checks.now.as_second())),
             refusal: refusal.map(|refusal| Failure { reason: refusal.name().to_owned(), meaning: refusal.to_string() }),
+            signature_checked: self.text.as_ref().map(|_| checks.keys.is_some()),
             unchecked: if self.text.is_some() { checks.unchecked() } else { Vec::new() },
             issuer: self.made.as_ref().and_then(|made| made.token.as_ref().err()).map(failed),
             claims,
         }
     }
-}
-
-/// The client of this id, whatever is wrong with it; also one that lost the id to another.
-fn find_client(checks: &Checks<'_>, id: &str) -> Option<Arc<ClientView>> {
-    let by_id = |client: &&Arc<ClientView>| client.object.client_id.as_ref().is_some_and(|own| own.as_str() == id);
-    checks.directory.client(id).or_else(|| checks.directory.clients().find(by_id)).cloned()
 }
 
 /// The audience a client would ask a token for: that of the rule that decides, else the only one there is.
@@ -236,6 +251,8 @@ struct Teller<'a> {
     /// What it asks the issuer for.
     scope: Option<&'a str>,
     culprit: Option<Culprit>,
+    /// What nobody checked of the token that lets it pass.
+    assumed: Vec<Assumed>,
 }
 
 // === impl Teller ===
@@ -280,6 +297,7 @@ impl Teller<'_> {
             other_rules: others.map(|rule| self.rule(rule)).collect(),
             rules: rules.len(),
             request: Asking { culprit: self.culprit, ..asking(self.call, request) },
+            only_if: self.assumed,
             caller: self.caller,
         }
     }

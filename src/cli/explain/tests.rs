@@ -248,6 +248,56 @@ fn a_policy_in_shadow_mode_is_told_to_enforce_nothing() {
     );
 }
 
+/// A token of a client for the orders, with a signature that does not hold.
+fn token_of(client: &str) -> String {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let header = format!(r#"{{"alg":"ES256","kid":"{}","typ":"at+jwt"}}"#, "k".repeat(43));
+    let claims = format!(
+        r#"{{"iss":"https://i.example","sub":"{client}","aud":"https://orders.shop.svc","exp":1800000600,"iat":1800000000,"jti":"t1","client_id":"{client}","scope":"read"}}"#
+    );
+    format!("{}.{}.{}", encode(&header), encode(&claims), encode("signature-of-the-token"))
+}
+
+#[test]
+fn what_nobody_checked_of_a_token_is_a_condition_of_the_answer() {
+    let world = World::new();
+    let said = |client: &str, path: &str| {
+        let account = world.explain(&format!("--token {} https://orders.shop.svc{path}", token_of(client)));
+        let text = print::text(&account, Colour::none());
+        let json = serde_json::to_value(&account).unwrap();
+        (
+            text.lines().next().unwrap().to_owned(),
+            json["onlyIf"].to_string(),
+            json["caller"]["signatureChecked"].clone(),
+        )
+    };
+    for (client, path, headline, only_if) in [
+        (
+            "shop.checkout",
+            "/orders/7",
+            "ALLOWED, if the signature holds and it is not revoked  Scoped: ",
+            r#"["SignatureHolds","NotRevoked"]"#,
+        ),
+        (
+            "shop.nobody",
+            "/orders/7",
+            "ALLOWED, if the signature holds and there is such a client and it is not revoked  Scoped: ",
+            r#"["SignatureHolds","ClientExists","NotRevoked"]"#,
+        ),
+        ("shop.asleep", "/orders/7", "DENIED 401  OldEpoch: the client's tokens were revoked", "[]"),
+        ("shop.checkout", "/health", "ALLOWED  Public: ", "[]"),
+    ] {
+        let (first, conditions, checked) = said(client, path);
+        assert!(first.starts_with(headline), "{client} {path}: {first}");
+        assert_eq!((conditions.as_str(), checked), (only_if, serde_json::Value::Bool(false)), "{client} {path}");
+    }
+    let next = world.next(&format!("--token {} https://orders.shop.svc/orders/7", token_of("shop.asleep")));
+    assert!(next[0].starts_with("Set spec.state: Active in OAuthClient shop/asleep (world.yaml:40)"), "{next:?}");
+    let unknown = world.explain(&format!("--token {} https://orders.shop.svc/orders/7", token_of("shop.nobody")));
+    assert!(print::text(&unknown, Colour::none()).contains("the manifests have no client shop.nobody in force"));
+}
+
 #[test]
 fn a_token_is_told_without_its_signature() {
     use base64::Engine as _;
@@ -336,7 +386,9 @@ fn objects_the_api_server_would_refuse_play_no_part_and_are_told_first() {
     assert!(lines.nth(1).unwrap().starts_with("  /world.yaml:12: spec.rules[0].protecton: "), "{text}");
     // Of another object: told, and no advice about this request.
     let extra = |number: usize| {
-        format!("---\napiVersion: countersign.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: c{number}}}\nspec: {{a: 1}}\n")
+        format!(
+            "---\napiVersion: countersign.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: c{number}}}\nspec: {{a: 1}}\n"
+        )
     };
     write(&(WORLD.to_owned() + &(0..7).map(extra).collect::<String>()));
     assert_eq!(world.answer(words), "200 Scoped read-one");
