@@ -167,7 +167,8 @@ pub(super) struct Rule {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Allow {
     pub(super) scopes: Vec<String>,
-    pub(super) missing: Vec<String>,
+    /// Absent where nobody judged them, since the token is refused.
+    pub(super) missing: Option<Vec<String>>,
     pub(super) when: Option<String>,
     /// `true`, `false` or `broken`; absent where it is not judged.
     pub(super) outcome: Option<&'static str>,

@@ -229,17 +229,19 @@ impl Page {
     }
 
     fn way(&self, way: &Allow) -> String {
-        let there = if way.missing.is_empty() {
-            "there".to_owned()
-        } else {
-            self.colour.paint("31", format_args!("missing {}", way.missing.join(" ")))
+        let there = match way.missing.as_deref() {
+            None => "not judged, since the token is refused".to_owned(),
+            Some([]) => "there".to_owned(),
+            Some(missing) => self.colour.paint("31", format_args!("missing {}", missing.join(" "))),
         };
         let outcome = match way.outcome {
             Some("true") => "true",
             Some("false") => "false",
             Some(_) => "an error, a missing key, no bool or too large a value",
-            None if way.missing.is_empty() => "not judged",
-            None => "not judged, since scopes are missing",
+            None if way.missing.as_ref().is_some_and(|missing| !missing.is_empty()) => {
+                "not judged, since scopes are missing"
+            }
+            None => "not judged",
         };
         let when = way.when.as_ref().map(|when| format!("; when {when}: {outcome}")).unwrap_or_default();
         format!("scopes {}: {there}{when}", way.scopes.join(" "))

@@ -272,6 +272,7 @@ impl Teller<'_> {
         let rules = explanation.map_or(&[][..], |explanation| &explanation.rules);
         let decides = |rule: &&Considered<'_>| rule.standing == Standing::Decides;
         let others = rules.iter().filter(|rule| !decides(rule)).take(NEAREST);
+        let judged = self.caller.refusal.is_none() && !matches!(reason, Reason::Token(_) | Reason::AmbiguousCredential);
         let findings = Findings {
             known: self.known,
             named: self.named,
@@ -293,8 +294,8 @@ impl Teller<'_> {
             not_enforced: verdict.not_enforced.as_ref().map(|refusal| refusal.reason.name()),
             next: next::next(&findings),
             policy: policy(self.named, explanation),
-            rule: rules.iter().find(decides).map(|rule| self.rule(rule)),
-            other_rules: others.map(|rule| self.rule(rule)).collect(),
+            rule: rules.iter().find(decides).map(|rule| self.rule(rule, judged)),
+            other_rules: others.map(|rule| self.rule(rule, judged)).collect(),
             rules: rules.len(),
             request: Asking { culprit: self.culprit, ..asking(self.call, request) },
             only_if: self.assumed,
@@ -302,13 +303,14 @@ impl Teller<'_> {
         }
     }
 
-    fn rule(&self, rule: &Considered<'_>) -> Rule {
+    /// `judged`: whether it came so far that anybody held a token's scopes against a rule.
+    fn rule(&self, rule: &Considered<'_>, judged: bool) -> Rule {
         let element = format!("spec.rules[{}].matches[{}]", rule.index, rule.matched);
         let (protection, allow) = match &rule.needs {
             Needs::Public => ("Public", Vec::new()),
             Needs::Authenticated => ("Authenticated", Vec::new()),
             Needs::NotUnderstood => ("not understood, so it denies", Vec::new()),
-            Needs::Scoped(ways) => ("Scoped", ways.iter().map(allow).collect()),
+            Needs::Scoped(ways) => ("Scoped", ways.iter().map(|way| allow(way, judged)).collect()),
         };
         Rule {
             policy: rule.rule.policy.to_string(),
@@ -367,12 +369,13 @@ fn policy(named: &Selector, explanation: Option<&Explanation<'_>>) -> Policy {
     }
 }
 
-fn allow(way: &Wanted<'_>) -> Allow {
+fn allow(way: &Wanted<'_>, judged: bool) -> Allow {
+    let missing = || way.missing.iter().map(|scope: &&ScopeName| scope.to_string()).collect();
     Allow {
         scopes: way.scopes.iter().map(ToString::to_string).collect(),
-        missing: way.missing.iter().map(|scope: &&ScopeName| scope.to_string()).collect(),
+        missing: judged.then(missing),
         when: way.when.map(str::to_owned),
-        outcome: way.outcome.map(|outcome| match outcome {
+        outcome: way.outcome.filter(|_| judged).map(|outcome| match outcome {
             Outcome::Holds => "true",
             Outcome::Fails => "false",
             Outcome::Broken => "broken",

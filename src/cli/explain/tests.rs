@@ -1,5 +1,6 @@
 //! Requests and what is told of them.
 
+use base64::Engine as _;
 use clap::Parser as _;
 use countersign_core::policy::Selector;
 use jiff::Timestamp;
@@ -250,7 +251,6 @@ fn a_policy_in_shadow_mode_is_told_to_enforce_nothing() {
 
 /// A token of a client for the orders, with a signature that does not hold.
 fn token_of(client: &str) -> String {
-    use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let header = format!(r#"{{"alg":"ES256","kid":"{}","typ":"at+jwt"}}"#, "k".repeat(43));
     let claims = format!(
@@ -299,8 +299,33 @@ fn what_nobody_checked_of_a_token_is_a_condition_of_the_answer() {
 }
 
 #[test]
+fn of_a_refused_token_no_scope_is_called_missing() {
+    let world = World::new();
+    let good = token_of("shop.checkout");
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let (header, rest) = good.split_once('.').unwrap();
+    let unsigned = format!("{}.{rest}", encode(r#"{"alg":"none","typ":"at+jwt"}"#));
+    let claims = rest.split_once('.').unwrap().0;
+    let late = encode(
+        r#"{"iss":"https://i.example","sub":"a","aud":"https://orders.shop.svc","exp":1700000600,"iat":1700000000,"jti":"t1","client_id":"a","scope":"read"}"#,
+    );
+    for token in [unsigned, format!("{header}.{late}.e30"), format!("e30.{claims}.e30"), "a.b.c".to_owned()] {
+        let account = world.explain(&format!("--token {token} https://orders.shop.svc/orders/7"));
+        let text = print::text(&account, Colour::none());
+        assert!(account.caller.refusal.is_some(), "{text}");
+        assert!(
+            text.contains("scopes read: not judged, since the token is refused; when") && !text.contains("missing"),
+            "{text}"
+        );
+        let json = serde_json::to_value(&account).unwrap();
+        assert_eq!(json["rule"]["allow"][0]["missing"], serde_json::Value::Null);
+    }
+    let nobody = serde_json::to_value(world.explain("https://orders.shop.svc/orders/7")).unwrap();
+    assert_eq!(nobody["rule"]["allow"][0]["missing"][0], "read");
+}
+
+#[test]
 fn a_token_is_told_without_its_signature() {
-    use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
     let header = format!(r#"{{"alg":"ES256","kid":"{}","typ":"at+jwt"}}"#, "k".repeat(43));
     let claims = r#"{"iss":"https://i.example","sub":"shop.checkout","aud":"https://orders.shop.svc","exp":1800000600,"iat":1800000000,"jti":"t1","client_id":"shop.checkout","scope":"read"}"#;
