@@ -21,11 +21,12 @@ pub(super) struct Account {
     pub(super) only_if: Vec<Assumed>,
     /// What the client sees; 200 stands for whatever the service answers.
     pub(super) status: u16,
-    pub(super) reason: &'static str,
+    /// The verifier's, or the issuer's where it gives the client no token.
+    pub(super) reason: String,
     pub(super) meaning: String,
     pub(super) www_authenticate: Option<String>,
     /// Why it would be refused, were the policy not in Shadow mode.
-    pub(super) not_enforced: Option<&'static str>,
+    pub(super) not_enforced: Option<String>,
     pub(super) request: Request,
     pub(super) caller: Caller,
     pub(super) policy: Policy,
@@ -35,7 +36,7 @@ pub(super) struct Account {
     pub(super) other_rules: Vec<Rule>,
     /// How many rules were considered.
     pub(super) rules: usize,
-    /// What to change so that the request is allowed; empty where it is.
+    /// What to change so that the request is allowed, also once the policy is enforced; empty where it is.
     pub(super) next: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::account::{Account, Allow, Assumed, Failure, NotInForce, Policy, Rule};
+use super::account::{Account, Allow, Assumed, NotInForce, Policy, Rule};
 use super::culprit::Culprit;
 use crate::cli::check::Output;
 use crate::cli::colour::{Colour, plain};
@@ -81,13 +81,10 @@ impl Page {
             (true, Some(_)) => self.colour.paint("1;33", "ALLOWED by Shadow mode"),
             (false, _) => self.colour.paint("1;31", format_args!("DENIED {status}")),
         };
-        match (&caller.issuer, &caller.client) {
-            (Some(failure), Some(client)) if !allowed && *reason == "NoCredential" => {
-                let Failure { reason, meaning } = failure;
-                self.line(&format!("{verdict}  the issuer gives {client} no token: {reason}: {meaning}"));
-            }
-            _ => self.line(&format!("{verdict}  {reason}: {meaning}")),
-        }
+        // The issuer's reason stands in the sentence.
+        let refused = caller.issuer.as_ref().is_some_and(|failure| failure.reason == *reason);
+        let reason = if refused { String::new() } else { format!("{reason}: ") };
+        self.line(&format!("{verdict}  {reason}{meaning}"));
         if let Some(challenge) = www_authenticate {
             self.item("the client sees", &format!("{status}, WWW-Authenticate: {challenge}"));
         } else if !allowed {
@@ -251,7 +248,8 @@ impl Page {
         if account.next.is_empty() {
             return;
         }
-        self.heading("To allow it", "");
+        let shadow = account.not_enforced.is_some();
+        self.heading(if shadow { "Before you enforce it:" } else { "To allow it" }, "");
         for step in &account.next {
             self.line(&format!("  - {step}"));
         }

@@ -265,6 +265,7 @@ impl Teller<'_> {
         explanation: Option<&Explanation<'_>>,
     ) -> Account {
         let reason = verdict.reason();
+        let (name, meaning) = self.caller.reason(reason);
         let refusal = match &verdict.answer {
             Answer::Allow { .. } => None,
             Answer::Deny(refusal) => Some(refusal),
@@ -277,7 +278,7 @@ impl Teller<'_> {
             known: self.known,
             named: self.named,
             request,
-            refusal,
+            refusal: refusal.or(verdict.not_enforced.as_ref()),
             explanation,
             client: self.client,
             scope: self.scope,
@@ -288,10 +289,10 @@ impl Teller<'_> {
             not_in_force: self.known.not_in_force(),
             allowed: refusal.is_none(),
             status: refusal.map_or(200, |refusal| refusal.status.code()),
-            reason: reason.name(),
-            meaning: Advice::of(reason).map_or_else(String::new, |advice| advice.meaning.to_owned()),
+            not_enforced: verdict.not_enforced.as_ref().map(|_| name.clone()),
+            reason: name,
+            meaning,
             www_authenticate: refusal.and_then(|refusal| refusal.challenge(REALM)),
-            not_enforced: verdict.not_enforced.as_ref().map(|refusal| refusal.reason.name()),
             next: next::next(&findings),
             policy: policy(self.named, explanation),
             rule: rules.iter().find(decides).map(|rule| self.rule(rule, judged)),
@@ -334,6 +335,24 @@ impl Teller<'_> {
                 Standing::LessSpecific => "matches, but a more specific path decides",
                 Standing::OtherPath => "its path does not match",
             },
+        }
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Name and meaning of a reason. That there is no token says less than why the issuer gives none.
+    fn reason(&self, reason: Reason) -> (String, String) {
+        match (&self.issuer, &self.client) {
+            (Some(failure), Some(client)) if reason == Reason::NoCredential => {
+                let Failure { reason, meaning } = failure;
+                (reason.clone(), format!("the issuer gives {client} no token: {reason}: {meaning}"))
+            }
+            _ => {
+                let meaning = Advice::of(reason).map_or_else(String::new, |advice| advice.meaning.to_owned());
+                (reason.name().to_owned(), meaning)
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ fn the_answer_is_the_verifiers() {
         ("--client shop.checkout https://orders.shop.svc/order/7", "403 NoRule -"),
         ("--client shop.checkout https://orders.shop.svc/broken", "403 RuleNotUnderstood broken"),
         ("https://orders.shop.svc/orders/7", "401 NoCredential read-one"),
-        ("--client shop.asleep https://orders.shop.svc/orders/7", "401 NoCredential read-one"),
+        ("--client shop.asleep https://orders.shop.svc/orders/7", "401 invalid_client read-one"),
         ("https://orders.shop.svc/health", "200 Public health"),
         ("https://orders.shop.svc/orders//7", "400 PathSegment -"),
         ("https://else.where/orders/7", "403 NoSuchPolicy -"),
@@ -231,7 +231,7 @@ To allow it
         );
     }
     let account = world.explain("--token a.b.c https://orders.shop.svc/orders/7?access_token=x");
-    assert_eq!((account.reason, account.caller.kind), ("AmbiguousCredential", "token"));
+    assert_eq!((account.reason.as_str(), account.caller.kind), ("AmbiguousCredential", "token"));
     let text = print::text(&account, Colour::none());
     assert!(text.contains("Caller  nobody looked") && !text.contains("there is no token"), "{text}");
 }
@@ -247,6 +247,20 @@ fn a_policy_in_shadow_mode_is_told_to_enforce_nothing() {
         text.contains("  mode       Shadow: it decides and counts, and none of its refusals is enforced\n"),
         "{text}"
     );
+    assert!(text.contains("\nBefore you enforce it:\n  - Send `Authorization: Bearer"), "{text}");
+    let delete = "--client shop.checkout -X DELETE https://orders.shop.svc/orders/7";
+    let enforced = World::new().next(delete);
+    let steps = |all: Vec<String>| all.iter().map(|step| step.replace("world.yaml:", "")).count();
+    assert_eq!((steps(world.next(delete)), steps(enforced)), (1, 1));
+    let account = world.explain("--client shop.asleep https://orders.shop.svc/orders/7");
+    let text = print::text(&account, Colour::none());
+    assert!(
+        text.starts_with("ALLOWED by Shadow mode  the issuer gives shop.asleep no token: invalid_client: "),
+        "{text}"
+    );
+    let json = serde_json::to_value(&account).unwrap();
+    assert_eq!((&json["reason"], &json["notEnforced"]), (&"invalid_client".into(), &"invalid_client".into()));
+    assert!(account.next[0].starts_with("Set spec.state: Active in"), "{:?}", account.next);
 }
 
 /// A token of a client for the orders, with a signature that does not hold.
