@@ -46,9 +46,9 @@ pub(super) struct Check {
     /// `text` for people, `json` for programs
     #[arg(short, long, env = "COUNTERSIGN_CHECK_OUTPUT", value_enum, default_value_t = Output::Text, value_name = "FORM")]
     output: Output,
-    /// How many problems, and how many notes, are printed; the summary counts all
-    #[arg(long, env = "COUNTERSIGN_CHECK_LIMIT", default_value_t = 100, value_name = "COUNT")]
-    limit: usize,
+    /// How many problems, and how many notes, are printed; the summary counts all; default: 100 as text, all as JSON
+    #[arg(long, env = "COUNTERSIGN_CHECK_LIMIT", value_name = "COUNT")]
+    limit: Option<usize>,
     #[command(flatten)]
     premises: Premises,
 }
@@ -62,11 +62,20 @@ pub(super) enum Output {
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode> {
+        let limit = self.limit();
         let paths = [self.paths, self.filename].concat();
         let world = World::read(&paths, &self.premises, Clock::system().now(), Flawed::Judged)?;
         let report = Report::of(&world, &self.premises);
-        print::print(&report, self.output, self.limit)?;
+        print::print(&report, self.output, limit)?;
         Ok(if report.count(Severity::Problem) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// A program wants all; a person stops reading.
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(match self.output {
+            Output::Text => 100,
+            Output::Json => usize::MAX,
+        })
     }
 }
 

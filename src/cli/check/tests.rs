@@ -240,3 +240,11 @@ fn beyond_a_number_problems_are_counted_and_not_printed() {
     assert_eq!((&summary["moreNotes"], json["notes"].as_array().unwrap().len()), (&0.into(), 0));
     assert!(!print::text(&report, 250, Colour::none()).contains("more"));
 }
+
+#[test]
+fn a_person_is_told_a_hundred_problems_and_a_program_all_unless_it_says_how_many() {
+    for (words, limit) in [("", 100), ("-o json", usize::MAX), ("--limit 3", 3), ("-o json --limit 3", 3)] {
+        let line = ["check", "."].into_iter().chain(words.split_whitespace());
+        assert_eq!(Line::try_parse_from(line).unwrap().check.limit(), limit, "{words:?}");
+    }
+}
