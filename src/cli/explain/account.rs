@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use countersign_core::policy::{Advice, Reason};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -173,4 +174,22 @@ pub(super) struct Allow {
     pub(super) when: Option<String>,
     /// `true`, `false` or `broken`; absent where it is not judged.
     pub(super) outcome: Option<&'static str>,
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Name and meaning of a reason. That there is no token says less than why the issuer gives none.
+    pub(super) fn reason(&self, reason: Reason) -> (String, String) {
+        match (&self.issuer, &self.client) {
+            (Some(failure), Some(client)) if reason == Reason::NoCredential => {
+                let Failure { reason, meaning } = failure;
+                (reason.clone(), format!("the issuer gives {client} no token: {reason}: {meaning}"))
+            }
+            _ => {
+                let meaning = Advice::of(reason).map_or_else(String::new, |advice| advice.meaning.to_owned());
+                (reason.name().to_owned(), meaning)
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod caller;
 mod culprit;
 mod known;
 mod next;
+mod obtain;
 mod print;
 mod tell;
 #[cfg(test)]

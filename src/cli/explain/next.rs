@@ -7,10 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_core::directory::ClientView;
-use countersign_core::names::{Audience, ObjectRef, ScopeName};
-use countersign_core::policy::{
-    Advice, Considered, Explanation, Needs, Problem, Reason, Refusal, Selector, Standing, Wanted,
-};
+use countersign_core::names::ObjectRef;
+use countersign_core::policy::{Advice, Considered, Explanation, Needs, Reason, Refusal, Selector, Standing, Wanted};
 use countersign_core::request::Request;
 use countersign_core::token::TokenRefusal;
 
@@ -77,78 +75,11 @@ impl Findings<'_> {
         Some(format!("Correct {}, which is not in force: see above", listed(objects)))
     }
 
-    /// What a client has to do first that the issuer gives no token.
-    fn issuer(&self) -> Vec<String> {
-        let Some(failure) = &self.caller.issuer else { return Vec::new() };
-        let Some(view) = self.client else {
-            let ids = self.known.directory().clients().filter_map(|client| client.object.client_id.as_ref());
-            return vec![format!("Correct the client id; there are {}", listed(ids.map(ToString::to_string)))];
-        };
-        let unusable = self.unusable(view);
-        if !unusable.is_empty() {
-            return unusable;
-        }
-        let object = &view.object.object;
-        let audience = self.explanation.and_then(|explanation| explanation.audiences.first());
-        let asks = audience
-            .is_some_and(|audience| view.accepted().is_some_and(|spec| spec.access_to(audience.as_str()).is_some()));
-        match audience {
-            Some(audience) if !asks => vec![format!(
-                "Add an entry with audience {audience} to spec.access of {}",
-                self.object("OAuthClient", object, "spec.access")
-            )],
-            _ => {
-                let mut said = audience.map(|audience| self.refused_scopes(audience, view)).unwrap_or_default();
-                if said.is_empty() {
-                    said.push(format!("The issuer says {}: {}", failure.reason, failure.meaning));
-                }
-                said
-            }
-        }
-    }
-
-    /// What keeps a client from being of any use.
-    fn unusable(&self, view: &ClientView) -> Vec<String> {
-        let object = &view.object.object;
-        let correct = |problem: &Problem| {
-            let place = self.object("OAuthClient", object, &problem.element);
-            format!("Correct {} of {place}: {}", problem.element, problem.message)
-        };
-        let suspended = || {
-            let place = self.object("OAuthClient", object, "spec.state");
-            format!("Set spec.state: Active in {place}: a suspended client is as good as none")
-        };
-        let problems = view.problems.iter().map(correct);
-        problems.chain((view.accepted().is_some() && view.usable().is_none()).then(suspended)).collect()
-    }
-
     fn old_epoch(&self) -> Vec<String> {
         let id = self.caller.client.as_deref();
         let view = id.and_then(|id| find_client(self.known.directory(), id));
         let mut said = view.map(|view| self.unusable(view)).unwrap_or_default();
         said.push("Then get a new token: those it had are revoked".to_owned());
-        said
-    }
-
-    /// What keeps a client from the scopes it asks for, and for which it might ask instead.
-    fn refused_scopes(&self, audience: &Audience, view: &ClientView) -> Vec<String> {
-        let Some(asked) = self.scope else {
-            let access = view.accepted().and_then(|spec| spec.access_to(audience.as_str()));
-            let scopes = access.into_iter().flat_map(|access| access.scopes.iter());
-            return scopes.filter_map(|scope| self.obtain(scope, audience, view)).collect();
-        };
-        let each = asked.split(' ').filter_map(|scope| match ScopeName::new(scope) {
-            Ok(scope) => self.obtain(&scope, audience, view),
-            Err(error) => Some(format!("Correct --scope {scope:?}: {error}")),
-        });
-        let mut said: Vec<_> = each.collect();
-        let granted = self.known.directory().granted(view, audience.as_str());
-        if !said.is_empty() && !granted.is_empty() {
-            said.push(format!(
-                "Or leave --scope out: without, it gets {}",
-                listed(granted.iter().map(ToString::to_string))
-            ));
-        }
         said
     }
 
@@ -202,54 +133,11 @@ impl Findings<'_> {
     fn no_credential(&self) -> Vec<String> {
         let audience = self.explanation.and_then(|explanation| explanation.audiences.first());
         let audience = audience.map_or_else(String::new, |audience| format!(" for {audience}"));
-        vec![format!(
+        let mut said = vec![format!(
             "Send `Authorization: Bearer <token>` with a token{audience}: `countersign token --secret NAMESPACE/NAME` gets one with a client's Secret; here, --client or --token tries one"
-        )]
-    }
-
-    fn insufficient_scope(&self) -> Vec<String> {
-        let Some(rule) = self.deciding() else { return Vec::new() };
-        let (Needs::Scoped(ways), Some(audience)) = (&rule.needs, rule.audience) else { return Vec::new() };
-        let Some(way) = ways.iter().min_by_key(|way| way.missing.len()) else { return Vec::new() };
-        let client =
-            self.client.cloned().or_else(|| self.known.directory().client(self.caller.client.as_deref()?).cloned());
-        let each = way.missing.iter().map(|scope| match &client {
-            Some(client) => self.obtain(scope, audience, client).unwrap_or_else(|| format!("Get a token with {scope}: the client may have it; ask for it with scope={scope}, or leave scope out")),
-            None => format!("Use a token with {scope} for {audience}: the client needs it in spec.access, and a policy has to grant it"),
-        });
-        let others = ways.len() - 1;
-        let more = (others > 0).then(|| format!("Or satisfy another entry of allow in rule {}", rule.rule.rule));
-        each.chain(more).collect()
-    }
-
-    /// What keeps a client from a scope; nothing where it may have it.
-    fn obtain(&self, scope: &ScopeName, audience: &Audience, client: &ClientView) -> Option<String> {
-        let directory = self.known.directory();
-        let object = &client.object.object;
-        let asked = client.accepted().and_then(|spec| spec.access_to(audience.as_str()));
-        let asks = asked.is_some_and(|access| access.scopes.contains(scope.as_str()));
-        let policy = self.explanation.and_then(|explanation| explanation.policies.first().copied());
-        let policy = |field: &str| {
-            policy.map_or_else(
-                || format!("a ScopePolicy of {audience}"),
-                |policy| self.object("ScopePolicy", policy, field),
-            )
-        };
-        let id = client.object.client_id.as_ref().map_or_else(|| object.to_string(), ToString::to_string);
-        let mut steps = Vec::new();
-        if !directory.audience(audience.as_str()).is_some_and(|audience| audience.defines(scope)) {
-            steps.push(format!("define the scope {scope} in spec.scopes of {}", policy("spec.scopes")));
-        }
-        if !directory.would_grant(client, audience, scope) {
-            steps.push(format!("grant {scope} to {id} in spec.grants of {}", policy("spec.grants")));
-        }
-        if !asks {
-            let at =
-                client.accepted().and_then(|spec| spec.access.iter().position(|access| access.audience == *audience));
-            let field = at.map_or_else(|| "spec.access".to_owned(), |at| format!("spec.access[{at}].scopes"));
-            steps.push(format!("add {scope} to {field} of {}", self.object("OAuthClient", object, &field)));
-        }
-        (!steps.is_empty()).then(|| capital(&steps.join(", and ")))
+        )];
+        said.extend(self.mistyped_scopes());
+        said
     }
 
     fn no_rule_for_method(&self) -> Vec<String> {
@@ -338,7 +226,7 @@ impl Findings<'_> {
             .collect()
     }
 
-    fn deciding(&self) -> Option<&Considered<'_>> {
+    pub(super) fn deciding(&self) -> Option<&Considered<'_>> {
         self.rules(Standing::Decides).next()
     }
 
@@ -348,13 +236,13 @@ impl Findings<'_> {
     }
 
     /// `ScopePolicy shop/orders (orders.yaml:7)`.
-    fn object(&self, kind: &'static str, object: &ObjectRef, field: &str) -> String {
+    pub(super) fn object(&self, kind: &'static str, object: &ObjectRef, field: &str) -> String {
         let place = self.known.place(kind, object, field).map(|place| format!(" ({place})")).unwrap_or_default();
         format!("{kind} {object}{place}")
     }
 }
 
-fn listed(names: impl Iterator<Item = String>) -> String {
+pub(super) fn listed(names: impl Iterator<Item = String>) -> String {
     let names: BTreeSet<_> = names.collect();
     if names.is_empty() {
         return "none".to_owned();
@@ -364,7 +252,7 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

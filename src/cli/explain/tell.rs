@@ -10,8 +10,8 @@ use anyhow::Result;
 use countersign_core::directory::ClientView;
 use countersign_core::names::{Audience, ScopeName};
 use countersign_core::policy::{
-    Advice, Answer, Choice, Considered, Explanation, Mode, Needs, Outcome, PolicySet, Reason, Refusal, Selector,
-    Standing, Unmatched, Verdict, Wanted, decide, explain,
+    Answer, Choice, Considered, Explanation, Mode, Needs, Outcome, PolicySet, Reason, Refusal, Selector, Standing,
+    Unmatched, Verdict, Wanted, decide, explain,
 };
 use countersign_core::request::{Credential, Request};
 use countersign_core::token::{AccessToken, TokenRefusal};
@@ -335,24 +335,6 @@ impl Teller<'_> {
                 Standing::LessSpecific => "matches, but a more specific path decides",
                 Standing::OtherPath => "its path does not match",
             },
-        }
-    }
-}
-
-// === impl Caller ===
-
-impl Caller {
-    /// Name and meaning of a reason. That there is no token says less than why the issuer gives none.
-    fn reason(&self, reason: Reason) -> (String, String) {
-        match (&self.issuer, &self.client) {
-            (Some(failure), Some(client)) if reason == Reason::NoCredential => {
-                let Failure { reason, meaning } = failure;
-                (reason.clone(), format!("the issuer gives {client} no token: {reason}: {meaning}"))
-            }
-            _ => {
-                let meaning = Advice::of(reason).map_or_else(String::new, |advice| advice.meaning.to_owned());
-                (reason.name().to_owned(), meaning)
-            }
         }
     }
 }
