@@ -45,7 +45,9 @@ link() { ln -sfn "$1" "$links/$(basename "${2:-$1}")"; }
 build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" ./...); }
 build_kubernetes() { build_go tests/tools/kubernetes "$1"; }
 build_go_client() { build_go tests/clients/go "$1"; }
-build_etcd_tools() { (cd tests/tools/etcd && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/" tool); }
+build_go_tools() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" tool); }
+build_etcd_tools() { build_go_tools tests/tools/etcd "$1"; }
+build_helm() { build_go_tools tests/tools/helm "$1"; }
 
 build_python() {
   PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
@@ -89,6 +91,9 @@ for more in "$@"; do
   soak)
     provide etcd-tools "$(hash tests/tools/etcd/go.*)" build_etcd_tools
     for tool in etcdctl etcdutl; do link "$provided/$tool"; done ;;
+  chart)
+    provide helm "$(hash tests/tools/helm/go.*)" build_helm
+    for tool in helm helm-unittest kubeconform; do link "$provided/$tool"; done ;;
   fuzz)
     need c++
     cargo_fuzz=0.13.2
