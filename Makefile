@@ -3,6 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 TOOLS := .cache/tools
+CHART := charts/countersign
 CARGO ?= cargo
 # The pinned compiler may be there under the name `stable`: then nothing has to be fetched.
 PINNED := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
@@ -76,8 +77,9 @@ fmt: ## format the source
 
 .PHONY: crds
 crds: ## write the custom resource definitions from the Rust types
-	@mkdir -p crds
+	@mkdir -p crds $(CHART)/files/crds
 	$(CARGO) run --quiet -- crd --output crds
+	@cp crds/*.yaml $(CHART)/files/crds/
 
 .PHONY: testbed
 testbed: tools ## start an API server to try things on; ends with `make testbed-down`

@@ -1,6 +1,6 @@
 //! `countersign crd`: the custom resource definitions.
 //!
-//! Flows in: countersign-api's types. Flows out: YAML for `kubectl apply`; `crds/` in the repository holds the same.
+//! Flows in: countersign-api's types. Flows out: YAML for `kubectl apply`; `crds/` in the repository holds the same, and so does the chart.
 
 use std::path::{Path, PathBuf};
 
@@ -51,12 +51,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_repository_holds_what_the_types_say() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        for crd in crds().expect("the definitions print") {
-            let file = file(&folder, &crd);
-            let held = std::fs::read_to_string(&file).unwrap_or_default();
-            assert!(held == yaml(&crd).expect("prints"), "{} is out of date: run `make crds`", file.display());
+    fn the_repository_and_the_chart_hold_what_the_types_say() {
+        for folder in ["crds", "charts/countersign/files/crds"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            for crd in crds().expect("the definitions print") {
+                let file = file(&folder, &crd);
+                let held = std::fs::read_to_string(&file).unwrap_or_default();
+                assert!(held == yaml(&crd).expect("prints"), "{} is out of date: run `make crds`", file.display());
+            }
         }
     }
 

@@ -1,0 +1,86 @@
+{{/* The flags of each role: what `countersign <role> --help` lists. */}}
+
+{{/* Flags of every role. Takes root and role. */}}
+{{- define "countersign.args.common" -}}
+{{- $root := .root }}
+- --issuer-name={{ $root.Values.issuerName }}
+- --issuer-url={{ include "countersign.issuerUrl" $root }}
+- --system-namespace={{ include "countersign.namespace" $root }}
+- --cluster-domain={{ $root.Values.clusterDomain }}
+{{- range $root.Values.reservedAudiences }}
+- --reserved-audience={{ . }}
+{{- end }}
+{{- range $name, $value := $root.Values.timings }}
+{{- with $value }}
+- --{{ kebabcase $name }}={{ . }}
+{{- end }}
+{{- end }}
+- --replica-name=$(POD_NAME)
+- --log={{ $root.Values.logLevel }}
+- --log-format={{ $root.Values.logFormat }}
+- --shutdown-delay={{ (index $root.Values .role).shutdownDelaySeconds }}s
+{{- end }}
+
+{{- define "countersign.args.controller" -}}
+{{- with .root.Values.leaderElection }}
+- --lease-duration={{ .leaseDuration }}
+- --lease-deadline={{ .renewDeadline }}
+- --lease-retry={{ .retryPeriod }}
+{{- end }}
+{{- if include "countersign.ca.volume" .root }}
+- --ca-file=/etc/countersign/ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "countersign.args.issuer" -}}
+{{- include "countersign.args.tls" . }}
+{{- end }}
+
+{{- define "countersign.args.verifier" -}}
+{{- include "countersign.args.tls" . }}
+- --token-cache-bytes={{ .root.Values.verifier.tokenCacheBytes | int64 }}
+{{- range .root.Values.verifier.trustedProxies }}
+- --trusted-proxy={{ . }}
+{{- end }}
+{{- end }}
+
+{{/* Takes root and role. */}}
+{{- define "countersign.args.tls" -}}
+{{- $tls := (index .root.Values .role).tls }}
+{{- if eq (empty $tls.secretName) (not $tls.plaintext) }}
+{{- $either := printf "%s.tls: give either secretName, a Secret of type kubernetes.io/tls, or plaintext: true where something in front adds TLS" .role }}
+{{- fail $either }}
+{{- end }}
+{{- if $tls.plaintext }}
+- --plaintext
+{{- else }}
+- --tls-cert=/etc/countersign/tls/tls.crt
+- --tls-key=/etc/countersign/tls/tls.key
+{{- end }}
+{{- end }}
+
+{{/* The volume with the authorities that clients must trust, if any. */}}
+{{- define "countersign.ca.volume" -}}
+{{- with .Values.controller.ca }}
+{{- if and .configMapName .secretName }}
+{{- fail "controller.ca: give configMapName or secretName, not both" }}
+{{- end }}
+{{- $items := list (dict "key" .key "path" "ca.crt") }}
+{{- if .configMapName }}
+{{- toYaml (dict "name" "ca" "configMap" (dict "name" .configMapName "items" $items)) }}
+{{- else if .secretName }}
+{{- toYaml (dict "name" "ca" "secret" (dict "secretName" .secretName "items" $items)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The ports of a role's container: name and number. */}}
+{{- define "countersign.ports" -}}
+{{- if eq .role "issuer" }}
+- {name: issuer, containerPort: {{ ternary 8080 8443 .root.Values.issuer.tls.plaintext }}}
+{{- else if eq .role "verifier" }}
+- {name: grpc, containerPort: 9001}
+- {name: http, containerPort: 9002}
+{{- end }}
+- {name: admin, containerPort: 9090}
+{{- end }}
