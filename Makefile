@@ -19,7 +19,7 @@ demo: ## the whole life of a client before your eyes; needs only Rust and a C co
 	@$(CARGO) run --quiet -- demo
 
 .PHONY: test
-test: tools lint unit it ## everything: set-up, lint, unit tests, integration tests
+test: tools lint unit it chart ## everything: set-up, lint, unit tests, integration tests, the chart
 
 .PHONY: tools
 tools: ## install what the tests need into a cache outside the clone
@@ -45,6 +45,17 @@ unit: tools ## unit and property tests
 .PHONY: it
 it: tools ## integration tests: real API server, Envoy and outside clients; T=<filter> for some of them
 	$(TOOLS)/cargo-nextest nextest run --test it --locked $(T)
+
+.PHONY: chart
+chart: tools ## the Helm chart: lint, unit tests, schemas, what it agrees with, and its whole life on a real API server
+	@tests/setup.sh chart
+	$(CARGO) build --locked --quiet
+	@tests/chart/check.sh
+
+.PHONY: chart-docs
+chart-docs: tools ## write the chart's schema and README from its values
+	@tests/setup.sh chart
+	@tests/chart/check.sh write
 
 .PHONY: bench
 bench: tools ## measure beside floors, about 15 minutes; ARGS="--only check" for a part, --help for more

