@@ -208,4 +208,5 @@ def main():
     sys.exit(stale)
 
 
-main()
+if __name__ == "__main__":
+    main()

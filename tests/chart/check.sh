@@ -39,6 +39,9 @@ say "unit tests"
 helm-unittest --strict "$chart"
 glua tests/chart/health.lua
 
+say "values that do nothing"
+python3 tests/chart/knobs.py "$tools/helm" "$version"
+
 say "what it agrees with"
 render "$chart/ci/plaintext-values.yaml" --set prometheus.serviceMonitor.enabled=true,prometheus.rules.enabled=true,grafanaDashboard.enabled=true >"$bed/all.yaml"
 python3 tests/chart/agrees.py "$bed/all.yaml" "$bed/full.yaml" "${COUNTERSIGN:-target/debug/countersign}"
