@@ -48,6 +48,7 @@ build_go_client() { build_go tests/clients/go "$1"; }
 build_go_tools() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" tool); }
 build_etcd_tools() { build_go_tools tests/tools/etcd "$1"; }
 build_helm() { build_go_tools tests/tools/helm "$1"; }
+build_kube_score() { build_go_tools tests/tools/kube-score "$1"; }
 build_monitoring() {
   build_go tests/tools/monitoring "$1"
   (cd tests/tools/monitoring && go mod download github.com/prometheus-operator/prometheus-operator)
@@ -104,6 +105,8 @@ for more in "$@"; do
   chart)
     provide helm "$(hash tests/tools/helm/go.*)" build_helm
     for tool in helm helm-unittest kubeconform glua; do link "$provided/$tool"; done
+    provide kube-score "$(hash tests/tools/kube-score/go.*)" build_kube_score
+    link "$provided/kube-score"
     provide monitoring "$(hash tests/tools/monitoring/*)" build_monitoring
     link "$provided" monitoring
     provide chart-python "$python-$(hash tests/tools/python/chart.txt)" build_chart_python

@@ -3,6 +3,8 @@
 #
 #   check.sh          checks; the first thing that is wrong ends it
 #   check.sh write    writes the chart's schema and README instead
+#
+# COUNTERSIGN names another binary than the debug build, whose flags are compared.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=$PWD/.cache/tools
@@ -24,6 +26,15 @@ charts/values.py "${1:-check}" "$bed/openapi.json"
 version=$(kubectl version --output json | python3 -c 'import json, sys; print(json.load(sys.stdin)["serverVersion"]["gitVersion"])')
 render() { helm template "${release:-countersign}" "$chart" --kube-version "$version" --namespace countersign-system --values "$@"; }
 
+# What a policy scanner asks for and the chart does not do, each with its reason:
+#   a CPU limit                       throttles what has to answer within 100 ms
+#   ephemeral storage                 nothing is written: the root is read-only
+#   pull policy Always                the tag is a release's and never moves; a registry that is away must not keep a pod from starting
+#   an egress NetworkPolicy           the API server's address is the cluster's to know: `networkPolicy.egress`
+#   anti-affinity to other pods       topologySpreadConstraints say it
+score=(kube-score score --output-format ci --exit-one-on-warning --kubernetes-version "${version%.*}" --ignore-container-cpu-limit
+  --ignore-test "container-ephemeral-storage-request-and-limit,container-image-pull-policy,pod-networkpolicy,deployment-has-host-podantiaffinity")
+
 say "lint, and rendering twice"
 mkdir "$bed/schemas"
 charts/openapi.py "$bed/openapi.json" "$bed/schemas"
@@ -34,6 +45,9 @@ for values in "$chart"/ci/*-values.yaml; do
   render "$values" | cmp - "$bed/$name.yaml" || wrong "$values renders differently the second time"
   kubeconform -strict -summary -schema-location "$bed/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$bed/$name.yaml"
 done
+
+say "what a policy scanner says"
+"${score[@]}" "$bed/plaintext.yaml" >"$bed/score" || { grep -v -e '^\[OK\]' -e '^\[SKIPPED\]' "$bed/score" >&2; wrong "see above"; }
 
 say "unit tests"
 helm-unittest --strict "$chart"
