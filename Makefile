@@ -82,6 +82,11 @@ soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz`
 	$(SOAK) --run-ignored only write_the_document || rc=$$?; \
 	$(if $(T),,tests/fuzz.sh $(MINUTES) || rc=$$?;) exit $$rc
 
+.PHONY: image
+image: ## the container image and its SBOM into target/image, without a container program; PROFILE=dev for a quick one
+	@tests/setup.sh sbom
+	@image/build.sh --profile $(or $(PROFILE),release)
+
 .PHONY: fmt
 fmt: ## format the source
 	$(CARGO) fmt --all

@@ -69,7 +69,10 @@ build_node_client() {
   npm ci --prefix "$1" --no-audit --no-fund --ignore-scripts --loglevel error --silent >&2
 }
 
-build_cargo_fuzz() { cargo install cargo-fuzz --version "$cargo_fuzz" --locked --quiet --root "$1" --target-dir "$1.target" && rm -rf "$1.target"; }
+# build_crate NAME VERSION FOLDER
+build_crate() { cargo install "$1" --version "$2" --locked --quiet --root "$3" --target-dir "$3.target" && rm -rf "$3.target"; }
+build_cargo_fuzz() { build_crate cargo-fuzz "$cargo_fuzz" "$1"; }
+build_cargo_cyclonedx() { build_crate cargo-cyclonedx "$cargo_cyclonedx" "$1"; }
 
 need cc flock go node npm openssl python3 sha256sum
 exec 9>"$cache/.lock"
@@ -116,5 +119,9 @@ for more in "$@"; do
     cargo_fuzz=0.13.2
     provide cargo-fuzz "$cargo_fuzz" build_cargo_fuzz
     link "$provided/bin/cargo-fuzz" ;;
+  sbom)
+    cargo_cyclonedx=0.5.9
+    provide cargo-cyclonedx "$cargo_cyclonedx" build_cargo_cyclonedx
+    link "$provided/bin/cargo-cyclonedx" ;;
   esac
 done
