@@ -42,8 +42,17 @@ provide() {
 
 link() { ln -sfn "$1" "$links/$(basename "${2:-$1}")"; }
 
-build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" ./...); }
-build_kubernetes() { build_go tests/tools/kubernetes "$1"; }
+# build_go MODULE FOLDER [PACKAGE…], all of the module where none is named
+build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" "${@:3}" $([ $# -gt 2 ] || echo ./...)); }
+build_kubernetes() { build_go tests/tools/kubernetes "$1" ./etcd ./kube-apiserver; }
+build_coredns() { build_go tests/tools/coredns "$1"; }
+# The pause container, one file of C, comes with Kubernetes' module.
+build_node() {
+  build_go tests/tools/kubernetes "$1" ./kube-controller-manager ./kube-proxy ./kube-scheduler ./kubelet
+  local source
+  source=$(cd tests/tools/kubernetes && go list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c
+  cc -Os -static -DVERSION=e2e -o "$1/pause" "$source"
+}
 build_go_client() { build_go tests/clients/go "$1"; }
 build_go_tools() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" tool); }
 build_etcd_tools() { build_go_tools tests/tools/etcd "$1"; }
@@ -74,6 +83,19 @@ build_crate() { cargo install "$1" --version "$2" --locked --quiet --root "$3" -
 build_cargo_fuzz() { build_crate cargo-fuzz "$cargo_fuzz" "$1"; }
 build_cargo_cyclonedx() { build_crate cargo-cyclonedx "$cargo_cyclonedx" "$1"; }
 
+# What runs containers, from the distribution. A program of each package stands for it.
+debian() {
+  local missing=() pair
+  for pair in "$@"; do PATH=$PATH:/usr/sbin:/sbin:/usr/lib/cni command -v "${pair#*:}" >/dev/null || missing+=("${pair%:*}"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    say "missing on this machine: ${missing[*]} (so the Debian packages are named). As root I would install them; or name a cluster in E2E_KUBECONFIG."
+    exit 1
+  fi
+  say "apt-get install ${missing[*]}"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"; } >/dev/null
+}
+
 need cc flock go node npm openssl python3 sha256sum
 exec 9>"$cache/.lock"
 flock 9
@@ -81,7 +103,7 @@ flock 9
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   provided=$KUBEBUILDER_ASSETS
 else
-  provide kubernetes "$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/*/*.go)" build_kubernetes
+  provide kubernetes "$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/{etcd,kube-apiserver}/*.go)" build_kubernetes
 fi
 link "$provided/kube-apiserver"
 link "$provided/etcd"
@@ -119,6 +141,13 @@ for more in "$@"; do
     cargo_fuzz=0.13.2
     provide cargo-fuzz "$cargo_fuzz" build_cargo_fuzz
     link "$provided/bin/cargo-fuzz" ;;
+  e2e)
+    debian containerd:containerd runc:runc containernetworking-plugins:ptp nftables:nft iptables:iptables conntrack:conntrack \
+      iproute2:ip util-linux:nsenter binutils:strip curl:curl
+    provide node "$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/kube{-controller-manager,-proxy,-scheduler,let}/*.go)" build_node
+    for tool in kube-controller-manager kube-proxy kube-scheduler kubelet pause; do link "$provided/$tool"; done
+    provide coredns "$(hash tests/tools/coredns/go.* tests/tools/coredns/*.go)" build_coredns
+    link "$provided/coredns" ;;
   sbom)
     cargo_cyclonedx=0.5.9
     provide cargo-cyclonedx "$cargo_cyclonedx" build_cargo_cyclonedx

@@ -12,7 +12,9 @@
 set -euo pipefail
 verb=${1:?verb}
 mkdir -p "${2:?folder}"
-tools=$(cd "$(dirname "$0")/.." && pwd)/.cache/tools
+tests=$(cd "$(dirname "$0")" && pwd)
+tools=$tests/../.cache/tools
+. "$tests/credentials.sh"
 cd "$2"
 
 # A port nobody listens on, below the range the kernel hands out to clients.
@@ -24,32 +26,11 @@ free_port() {
   done
 }
 
-# Certificates and tokens; EC keys, since making RSA ones takes longer than starting the server.
-credentials() {
-  local key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
-  openssl req -x509 "${key[@]}" -keyout ca.key -out ca.crt -days 30 -subj /CN=testbed 2>/dev/null
-  openssl req "${key[@]}" -keyout api.key -out api.csr -subj /CN=kube-apiserver 2>/dev/null
-  printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc' >extensions
-  openssl x509 -req -in api.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out api.crt -days 30 -extfile extensions 2>/dev/null
-  openssl ecparam -genkey -name prime256v1 -noout -out service-accounts.key
-  openssl ec -in service-accounts.key -pubout -out service-accounts.pub 2>/dev/null
-  openssl rand -hex 16 >admin.token
-  echo "$(cat admin.token),admin,admin,\"system:masters\"" >tokens.csv
-  chmod 600 ./*.key admin.token tokens.csv
-}
-
 settings() {
-  [ -f ca.crt ] || credentials
+  [ -f ca.crt ] || credentials IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc
   read -r client peer secure < <(echo "$(free_port) $(free_port) $(free_port)")
   printf 'client=%s\npeer=%s\nsecure=%s\n' "$client" "$peer" "$secure" >ports
-  cat >kubeconfig <<K
-apiVersion: v1
-kind: Config
-clusters: [{name: testbed, cluster: {server: "https://127.0.0.1:$secure", certificate-authority: $PWD/ca.crt}}]
-users: [{name: admin, user: {token: $(cat admin.token)}}]
-contexts: [{name: testbed, context: {cluster: testbed, user: admin}}]
-current-context: testbed
-K
+  administrator "https://127.0.0.1:$secure"
 }
 
 run() {
