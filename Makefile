@@ -12,7 +12,7 @@ export RUSTUP_TOOLCHAIN := $(shell ! rustup toolchain list 2>/dev/null | grep -q
 
 .PHONY: help
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/\1|\2/' | column -t -s '|'
 
 .PHONY: demo
 demo: ## the whole life of a client before your eyes; needs only Rust and a C compiler
@@ -86,6 +86,15 @@ soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz`
 image: ## the container image and its SBOM into target/image, without a container program; PROFILE=dev for a quick one
 	@tests/setup.sh sbom
 	@image/build.sh --profile $(or $(PROFILE),release)
+
+# In a debug build: an optimized one takes as long as everything else together.
+E2E := $(TOOLS)/cargo-nextest nextest run --profile e2e --test e2e --locked
+.PHONY: e2e
+e2e: tools ## stories on real pods: a Kubernetes of its own (as root), or E2E_KUBECONFIG and E2E_IMAGES; T=<filter>
+	@tests/setup.sh chart $(if $(E2E_KUBECONFIG),,e2e)
+	@$(if $(E2E_KUBECONFIG),,tests/cluster/images.sh $(or $(PROFILE),dev) .cache/e2e/images)
+	$(E2E) --no-run
+	$(if $(E2E_KUBECONFIG),,tests/cluster/cluster.sh run .cache/e2e) $(E2E) $(T)
 
 .PHONY: fmt
 fmt: ## format the source

@@ -7,11 +7,19 @@ use std::process::{Command, Output, Stdio};
 
 pub struct Kubectl {
     kubeconfig: PathBuf,
+    cache: PathBuf,
 }
 
 impl Kubectl {
     pub fn new(testbed: &Testbed) -> Self {
-        Self { kubeconfig: testbed.kubeconfig() }
+        // Its discovery cache lies with the testbed: one in the home folder would outlive it and mix clusters.
+        let cache = testbed.kubeconfig().with_file_name("kubectl-cache");
+        Self { kubeconfig: testbed.kubeconfig(), cache }
+    }
+
+    /// For a cluster that is not a testbed.
+    pub fn at(kubeconfig: PathBuf, cache: PathBuf) -> Self {
+        Self { kubeconfig, cache }
     }
 
     pub fn kubeconfig(&self) -> &Path {
@@ -20,13 +28,11 @@ impl Kubectl {
 
     /// Runs it to its end, whatever that is.
     pub fn run(&self, args: &[&str]) -> Output {
-        // Its discovery cache lies with the testbed: one in the home folder would outlive it and mix clusters.
-        let cache = self.kubeconfig.with_file_name("kubectl-cache");
         Command::new(tool("kubectl"))
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .arg("--cache-dir")
-            .arg(cache)
+            .arg(&self.cache)
             .args(args)
             .stdin(Stdio::null())
             .output()

@@ -71,8 +71,10 @@ spec:
 
 /// Says of a manifest what `$NS`, `$ISSUER` and `$SYSTEM` are.
 pub fn fill(manifest: &str, installation: &Installation, namespace: &str) -> String {
-    manifest
-        .replace("$NS", namespace)
-        .replace("$ISSUER", &installation.issuer_name)
-        .replace("$SYSTEM", &installation.system_namespace())
+    fill_in(manifest, namespace, &installation.issuer_name, &installation.system_namespace())
+}
+
+/// The same for an installation that is not ours to start.
+pub fn fill_in(manifest: &str, namespace: &str, issuer: &str, system: &str) -> String {
+    manifest.replace("$NS", namespace).replace("$ISSUER", issuer).replace("$SYSTEM", system)
 }

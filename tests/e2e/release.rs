@@ -1,0 +1,126 @@
+//! Countersign installed on the cluster as its users do it: by Helm, from `charts/countersign`, with the image under test.
+//!
+//! A release has a namespace, permissions and an issuer name of its own. The definitions of the custom resources are the cluster's,
+//! so there is one release at a time.
+
+use crate::cluster::{Cluster, image, tell};
+use crate::support::kubectl::Kubectl;
+use crate::support::scratch::Scratch;
+use crate::support::tls::Certificates;
+use crate::support::{orders, root, tool};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+/// One Secret holds the certificate of issuer and verifier, and who vouches for it.
+const VALUES: &str = r#"
+issuerName: $NAME
+image: {registry: "", repository: $REPOSITORY, tag: $TAG}
+crds: {keep: false}
+namespaces: {keep: false}
+controller: {ca: {secretName: tls}}
+issuer: {tls: {secretName: tls}}
+verifier: {tls: {secretName: tls}}
+"#;
+
+pub struct Release<'a> {
+    kubectl: &'a Kubectl,
+    /// Helm's name for it, with which its objects begin, and its issuer name.
+    pub name: String,
+    folder: Scratch,
+}
+
+impl<'a> Release<'a> {
+    /// Installs it and waits until every role is ready, a minute at most.
+    pub fn install(cluster: &'a Cluster) -> Self {
+        let name = Cluster::name("countersign");
+        let release = Self { kubectl: &cluster.kubectl, name, folder: Scratch::new("release") };
+        let namespace = release.system_namespace();
+        release.kubectl.must(&["create", "namespace", &namespace]);
+        release.kubectl.must(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"]);
+        release.certificates();
+        let begun = Instant::now();
+        release.helm(&["install", &release.name, "charts/countersign", "--values", &release.values()]);
+        release.must(&["wait", "--for=condition=Available", "--timeout=60s", "deployment", "--all"]);
+        eprintln!("every role was ready after {:.1?}", begun.elapsed());
+        release
+    }
+
+    pub fn system_namespace(&self) -> String {
+        format!("{}-system", self.name)
+    }
+
+    /// Where pods find the verifier's HTTP wire.
+    pub fn verifier_url(&self) -> String {
+        format!("https://{}:9002", self.host("verifier"))
+    }
+
+    /// Applies a tenant's manifest in which `$NS` and `$ISSUER` stand for what differs.
+    pub fn apply(&self, namespace: &str, manifest: &str) {
+        self.kubectl.apply(&orders::fill_in(manifest, namespace, &self.name, &self.system_namespace()));
+    }
+
+    /// Ends every pod of it, and waits.
+    pub fn scale_to_nothing(&self) {
+        self.must(&["scale", "deployment", "--all", "--replicas=0"]);
+        self.must(&["wait", "--for=delete", "--timeout=60s", "pod", "--all"]);
+    }
+
+    /// Runs kubectl in its namespace.
+    pub fn must(&self, args: &[&str]) -> String {
+        self.kubectl.must(&[&["--namespace", &self.system_namespace()], args].concat())
+    }
+
+    /// Runs Helm in its namespace; it must succeed.
+    pub fn helm(&self, args: &[&str]) -> String {
+        let output = self.try_helm(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "helm {}: {said}", args.join(" "));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn try_helm(&self, args: &[&str]) -> Output {
+        Command::new(tool("helm"))
+            .args(["--namespace", &self.system_namespace(), "--kubeconfig"])
+            .arg(self.kubectl.kubeconfig())
+            .args(args)
+            .current_dir(root())
+            // What it would keep in the home folder.
+            .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, self.folder.join(name))))
+            .stdin(Stdio::null())
+            .output()
+            .expect("run helm")
+    }
+
+    fn values(&self) -> String {
+        let image = image("countersign");
+        let (repository, tag) = image.rsplit_once(':').expect("an image has a tag");
+        let values = VALUES.replace("$NAME", &self.name).replace("$REPOSITORY", repository).replace("$TAG", tag);
+        let file = self.folder.join("values.yaml");
+        std::fs::write(&file, values).expect("write the values");
+        file.to_str().expect("the clone's path is text").to_owned()
+    }
+
+    fn host(&self, role: &str) -> String {
+        format!("{}-{role}.{}.svc", self.name, self.system_namespace())
+    }
+
+    fn certificates(&self) {
+        let names = ["issuer", "verifier"].map(|role| format!("DNS:{}", self.host(role)));
+        let made = Certificates::new(&names.each_ref().map(String::as_str));
+        let files = [("ca.crt", made.authority()), ("tls.crt", made.certificate()), ("tls.key", made.key())]
+            .map(|(key, file)| format!("--from-file={key}={}", file.display()));
+        let files = files.each_ref().map(String::as_str);
+        self.must(&[&["create", "secret", "generic", "tls", "--type=kubernetes.io/tls"], &files[..]].concat());
+    }
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tell(self.kubectl, &self.system_namespace());
+        }
+        // The next release waits for nothing: the definitions are gone when this returns.
+        self.try_helm(&["uninstall", &self.name, "--wait", "--timeout=60s"]);
+        self.kubectl.run(&["delete", "--wait=false", "--ignore-not-found", "namespace", &self.system_namespace()]);
+    }
+}

@@ -1,0 +1,65 @@
+//! A pod from which a story looks at the cluster: with a shell, curl and getent, and the Secret of a client where it has one.
+
+use crate::cluster::{Namespace, image};
+
+const POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: $NAME, namespace: $NS}
+spec:
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+  containers:
+  - name: visitor
+    image: $IMAGE
+    imagePullPolicy: IfNotPresent
+    securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+    volumeMounts: [$MOUNT]
+  volumes: [$VOLUME]
+";
+
+pub struct Visitor<'a> {
+    namespace: &'a Namespace<'a>,
+    name: String,
+}
+
+impl<'a> Visitor<'a> {
+    /// One that runs. The Secret, if any, lies in /credentials.
+    pub fn start(namespace: &'a Namespace<'a>, name: &str, secret: Option<&str>) -> Self {
+        let mount = secret.map_or("", |_| "{name: credentials, mountPath: /credentials, readOnly: true}");
+        let volume = secret.map(|secret| format!("{{name: credentials, secret: {{secretName: {secret}}}}}"));
+        let pod = POD
+            .replace("$NAME", name)
+            .replace("$IMAGE", &image("visitor"))
+            .replace("$MOUNT", mount)
+            .replace("$VOLUME", &volume.unwrap_or_default());
+        namespace.apply(&pod);
+        namespace.must(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("pod/{name}")]);
+        Self { namespace, name: name.to_owned() }
+    }
+
+    /// What a shell command prints there; it must succeed.
+    pub fn sh(&self, command: &str) -> String {
+        self.namespace.must(&["exec", &self.name, "--", "/bin/sh", "-c", command]).trim().to_owned()
+    }
+
+    /// A token for the client whose Secret it has, by curl, with nothing but what the Secret says.
+    pub fn token(&self) -> String {
+        let answer = self.sh(
+            r#"cd /credentials && /bin/curl --silent --show-error --max-time 10 --cacert ca.crt \
+                --user "$(/bin/cat client_id):$(/bin/cat client_secret)" --data grant_type=client_credentials "$(/bin/cat token_endpoint)""#,
+        );
+        let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no JSON: {answer}"));
+        json["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+    }
+
+    /// The status with which a verifier, trusted by the Secret's authority, answers for a request to `host`.
+    pub fn verdict(&self, url: &str, host: &str, token: Option<&str>) -> String {
+        let token = token.map(|token| format!("--header 'Authorization: Bearer {token}'")).unwrap_or_default();
+        self.sh(&format!(
+            "/bin/curl --silent --show-error --max-time 10 --cacert /credentials/ca.crt --output /dev/null \
+                --write-out '%{{http_code}}' --header 'Host: {host}' {token} '{url}'"
+        ))
+    }
+}
