@@ -80,6 +80,20 @@ pub(crate) fn search<M: Model>(model: &M) -> Result<Visited, Broken> {
     Ok(visited)
 }
 
+/// Fails with the shortest way to a broken promise, if there is one.
+pub(crate) fn holds<M: Model>(model: &M) {
+    if let Err(broken) = search(model) {
+        panic!("{broken:#?}");
+    }
+}
+
+/// The promise that something wrong on purpose breaks; fails where none is broken.
+pub(crate) fn caught<M: Model>(model: &M) -> String {
+    let broken = search(model).expect_err("a broken promise");
+    println!("{broken:#?}");
+    broken.promise
+}
+
 /// Lets chance choose what happens.
 pub(crate) fn walk<M: Model>(model: &M, choices: &[usize]) -> Result<M::State, Broken> {
     let (mut state, mut way) = (model.start(), Vec::new());

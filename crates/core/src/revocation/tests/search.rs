@@ -4,16 +4,14 @@
 use proptest::prelude::*;
 
 use super::world::{Bench, Faults, Late, Mutant, Setback};
-use crate::tests::search::{Broken, bound, search, walk};
+use crate::tests::search::{self, Broken, bound, walk};
 
 fn usual() -> Faults {
     Faults { horizon: bound(2, 4), tokens: bound(1, 2), ..Faults::default() }
 }
 
 fn holds(faults: Faults) {
-    if let Err(broken) = search(&Bench::new(faults, None)) {
-        panic!("{broken:#?}");
-    }
+    search::holds(&Bench::new(faults, None));
 }
 
 #[test]
@@ -70,9 +68,7 @@ proptest! {
 }
 
 fn caught(mutant: Mutant, faults: Faults) -> String {
-    let broken = search(&Bench::new(faults, Some(mutant))).expect_err("a broken promise");
-    println!("{broken:#?}");
-    broken.promise
+    search::caught(&Bench::new(faults, Some(mutant)))
 }
 
 const ACCEPTED: &str = "a token that was revoked is accepted";
@@ -129,7 +125,7 @@ fn an_issuer_that_does_not_wait_for_status_is_caught() {
 #[test]
 fn a_policy_that_arrives_after_the_epoch_it_caused_is_the_one_gap() {
     let faults = Faults { grants: 1, late: Some(Late::Policies), ..usual() };
-    let Broken { promise, way } = search(&Bench::new(faults, None)).expect_err("the gap");
+    let Broken { promise, way } = search::search(&Bench::new(faults, None)).expect_err("the gap");
     assert_eq!((promise.as_str(), way.last()), (ACCEPTED, Some(&"the issuer signs for a")), "{way:#?}");
     assert!(way.contains(&"the issuer sees the client") && !way.contains(&"the issuer sees the policies"), "{way:#?}");
 }
