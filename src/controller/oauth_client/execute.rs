@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use countersign_core::client::Client;
-use countersign_core::names::{Audience, ClientId, ObjectRef};
-use countersign_core::revocation::Entry;
+use countersign_core::names::{Audience, ClientId, ObjectRef, Uid};
+use countersign_core::revocation::{DecidedOn, Entry};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
@@ -30,7 +30,7 @@ const WRITE: &str = "write the client's Secret";
 const OURS: &str = "countersign/";
 
 /// The audit stream's line about all tokens of a client, or those for an audience. The fields are an interface (docs/reference).
-pub(super) fn audit(client: Option<&str>, audience: Option<&Audience>, epoch: u64) {
+fn audit(client: Option<&str>, audience: Option<&Audience>, epoch: u64) {
     let audience = audience.map(Audience::as_str);
     tracing::info!(target: "audit", event = "revoked", client, audience, epoch, "tokens of a client");
 }
@@ -38,13 +38,9 @@ pub(super) fn audit(client: Option<&str>, audience: Option<&Audience>, epoch: u6
 impl OAuthClients {
     /// The first step, so that whatever fails later, what was taken away is gone.
     pub(super) async fn end_epochs(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
-        for (audience, epoch) in &plan.revoke {
-            let uid = &observed.view.object.uid;
-            let entry = Entry::client(uid.clone(), audience.clone(), *epoch, now, &self.timings);
-            self.revoke(entry.decided_on(epochs::decided_on(&observed.object))).await?;
-            audit(observed.view.object.client_id.as_ref().map(ClientId::as_str), audience.as_ref(), *epoch);
-        }
-        Ok(())
+        let client = &observed.view.object;
+        let id = client.client_id.as_ref().map(ClientId::as_str);
+        self.revoke((&client.uid, id), &plan.revoke, &epochs::decided_on(&observed.object), now).await
     }
 
     pub(super) async fn execute(&self, observed: &Observed, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
@@ -58,7 +54,23 @@ impl OAuthClients {
         Ok(())
     }
 
-    pub(super) async fn revoke(&self, entry: Entry) -> Result<(), Failure> {
+    /// Writes a client's new epochs, each with a line in the audit stream.
+    pub(super) async fn revoke(
+        &self,
+        (uid, id): (&Uid, Option<&str>),
+        epochs: &[(Option<Audience>, u64)],
+        decided_on: &DecidedOn,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        for (audience, epoch) in epochs {
+            let entry = Entry::client(uid.clone(), audience.clone(), *epoch, now, &self.timings);
+            self.write_entry(entry.decided_on(decided_on.clone())).await?;
+            audit(id, audience.as_ref(), *epoch);
+        }
+        Ok(())
+    }
+
+    async fn write_entry(&self, entry: Entry) -> Result<(), Failure> {
         if !self.writer.may_write() {
             return Err(crate::controller::WriteError::NotLeader).during("revoke a client's tokens");
         }

@@ -6,13 +6,12 @@
 use countersign_api::OAuthClient;
 use countersign_api::oauthclient::DeletionPolicy;
 use countersign_core::names::{ObjectRef, Uid};
-use countersign_core::revocation::{DecidedOn, Entry};
+use countersign_core::revocation::DecidedOn;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::OAuthClients;
 use super::epochs;
-use super::execute::audit;
 use super::secret::is_retained;
 use super::world::There;
 use crate::controller::{Failure, ORPHAN_GRACE};
@@ -41,12 +40,8 @@ impl OAuthClients {
         let Some(uid) = client.metadata.uid.as_deref().and_then(|uid| Uid::new(uid).ok()) else { return Ok(()) };
         let known = self.snapshot.load().revoked.known_epoch_of(&uid);
         let status = client.status.clone().unwrap_or_default();
-        for (audience, epoch) in epochs::bury(&status, known).entries {
-            let entry = Entry::client(uid.clone(), audience.clone(), epoch, now, &self.timings);
-            self.revoke(entry.decided_on(DecidedOn::Deletion)).await?;
-            audit(status.client_id.as_deref(), audience.as_ref(), epoch);
-        }
-        Ok(())
+        let entries = epochs::bury(&status, known).entries;
+        self.revoke((&uid, status.client_id.as_deref()), &entries, &DecidedOn::Deletion, now).await
     }
 
     /// Removes what carries the owner record of a client that is not there and was not seen to go.
