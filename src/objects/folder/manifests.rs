@@ -4,8 +4,6 @@
 //! and field. Objects of other kinds are passed over: the same folder may feed a cluster.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,14 +17,14 @@ use serde_json::{Value, json};
 
 use super::super::{Key, Object};
 use super::disk::{self, Trace};
-use super::files::{self, Found};
+use super::documents::{self, Document};
+pub use super::documents::{Fields, Place, Problem};
+use super::files::Found;
 use super::state::{Kind, set_meta};
-use super::yaml::{self, documents, field_at, first_line, line_of};
+use super::yaml::{field_at, first_line, line_of};
 
 /// The largest object (the API server's own limit is higher).
 const LARGEST_OBJECT: usize = 256 << 10;
-/// The largest file: many objects, and no more memory than that.
-const LARGEST_FILE: u64 = 16 << 20;
 /// More problems than these tell nobody more.
 const MOST_PROBLEMS: usize = 20;
 /// The label the API server puts on every Namespace.
@@ -58,38 +56,7 @@ impl Manifest {
 
     /// Where its fields stand.
     pub fn fields(&self) -> Fields {
-        Fields { lines: yaml::Lines::read(&self.text), place: self.place.clone() }
-    }
-}
-
-/// Where something is written; line 0 is the file as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub file: PathBuf,
-    pub line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}", self.file.display()),
-            line => write!(f, "{}:{line}", self.file.display()),
-        }
-    }
-}
-
-/// The places of a manifest's fields.
-#[derive(Debug)]
-pub struct Fields {
-    lines: yaml::Lines,
-    place: Place,
-}
-
-impl Fields {
-    /// Where a field such as `spec.access[0].scopes` stands; where it would, if it is missing.
-    pub fn place(&self, field: &str) -> Place {
-        let line = self.lines.find(field).map_or(0, |line| line - 1);
-        Place { line: self.place.line + line, file: self.place.file.clone() }
+        Fields::of(&self.text, &self.place)
     }
 }
 
@@ -107,22 +74,6 @@ pub struct Survey {
     pub others: usize,
     /// Whether trying again may help although nothing is edited.
     pub(super) may_pass: bool,
-}
-
-/// Why one place cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    pub place: Place,
-    /// The field, such as `spec.access[0].scopes`; empty where it is the whole.
-    pub field: String,
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, field, message } = self;
-        if field.is_empty() { write!(f, "{place}: {message}") } else { write!(f, "{place}: {field}: {message}") }
-    }
 }
 
 /// Why the set cannot be read, or is not in force as it is written.
@@ -206,16 +157,11 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Manifest>, Unreadable> {
 /// Reads what can be read of the folders and files, and of texts under a name each, and says what cannot.
 pub fn survey(paths: &[PathBuf], texts: &[(PathBuf, String)]) -> Survey {
     let mut reader = Reader { known: known(), seen: HashMap::new(), found: Survey::default() };
-    let found = Found::below(paths);
-    for (path, error) in found.troubles {
-        reader.trouble(&path, &error);
-    }
-    for file in found.files {
-        reader.file(&file);
-    }
-    for (name, text) in texts {
-        reader.text(name, text);
-    }
+    let tally = documents::read(paths, texts, &mut |document| match document {
+        Ok(document) => reader.document(document),
+        Err(problem) => reader.found.problems.push(problem),
+    });
+    (reader.found.files, reader.found.may_pass) = (tally.files, tally.may_pass);
     reader.add_namespaces();
     reader.found
 }
@@ -234,35 +180,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn file(&mut self, file: &Path) {
-        let bytes = match files::read(file, LARGEST_FILE) {
-            Ok(bytes) => bytes,
-            Err(error) => return self.trouble(file, &error),
-        };
-        let Ok(text) = String::from_utf8(bytes) else {
-            let place = Place { file: file.to_owned(), line: 0 };
-            return self.blame(place, String::new(), "it is not UTF-8 text".to_owned());
-        };
-        self.text(file, &text);
-    }
-
-    fn text(&mut self, file: &Path, text: &str) {
-        self.found.files += 1;
-        for (line, document) in documents(text) {
-            self.document(Place { file: file.to_owned(), line }, &document);
-        }
-    }
-
-    fn document(&mut self, place: Place, text: &str) {
-        let value: Value = match serde_saphyr::from_str(text) {
-            Ok(Value::Null) => return,
-            Ok(value) => value,
-            Err(error) => {
-                let line = line_of(&error).unwrap_or(1);
-                let field = field_at(text, line);
-                return self.blame(Place { line: place.line + line - 1, ..place }, field, first_line(&error));
-            }
-        };
+    fn document(&mut self, Document { place, text, value }: Document) {
         let Ok(Head { api_version: Some(api_version), kind: Some(kind) }) = Head::deserialize(&value) else {
             return self.blame(place, String::new(), "apiVersion and kind are missing".to_owned());
         };
@@ -277,7 +195,7 @@ impl Reader {
         if text.len() > LARGEST_OBJECT {
             return self.blame(place, String::new(), format!("the object is larger than {LARGEST_OBJECT} bytes"));
         }
-        self.object(place, text, at, value);
+        self.object(place, &text, at, value);
     }
 
     fn object(&mut self, place: Place, text: &str, at: usize, mut value: Value) {
@@ -289,7 +207,7 @@ impl Reader {
             self.found.flawed.extend(key(&value, namespaced).ok().map(|key| (kind.name.clone(), key)));
         }
         if !violations.is_empty() {
-            let fields = Fields { lines: yaml::Lines::read(text), place: place.clone() };
+            let fields = Fields::of(text, &place);
             for found in violations {
                 self.blame(fields.place(&found.field), found.field, found.message);
             }
@@ -319,11 +237,6 @@ impl Reader {
 
     fn blame(&mut self, place: Place, field: String, message: String) {
         self.found.problems.push(Problem { place, field, message });
-    }
-
-    fn trouble(&mut self, path: &Path, error: &io::Error) {
-        self.found.may_pass |= files::may_pass(error);
-        self.blame(Place { file: path.to_owned(), line: 0 }, String::new(), error.to_string());
     }
 
     /// A namespace that objects lie in exists, as it would have to in a cluster.
@@ -385,7 +298,7 @@ fn key(object: &Value, namespaced: bool) -> Result<Key, (&'static str, String)> 
 }
 
 fn field_place(place: &Place, text: &str, field: &str) -> Place {
-    Fields { lines: yaml::Lines::read(text), place: place.clone() }.place(field)
+    Fields::of(text, place).place(field)
 }
 
 /// Data keys become file names. A bad one is found here, while the whole set can still be refused.

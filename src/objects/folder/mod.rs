@@ -11,6 +11,7 @@
 //! fast tests: `in_memory` keeps nothing.
 
 mod disk;
+pub mod documents;
 #[cfg(test)]
 mod edit_tests;
 mod files;
