@@ -252,7 +252,7 @@ fn record(seen: &Seen<'_>, step: &SecretStep, now: Timestamp) -> RecordChange {
     let foreign = seen.secret.and_then(|secret| entry(secret, &seen.wanted.settings.keys.client_secret));
     let adopting = seen.wanted.settings.mode == SecretMode::Adopt;
     match step.write.and_then(|write| write.keep_foreign_until).zip(foreign) {
-        Some((until, value)) if values::check_strength(value).is_ok() => {
+        Some((until, value)) if values::is_hard_to_guess(value) => {
             RecordChange::Set { value: value.to_owned(), until: Some(until) }
         }
         None if adopting && kept_until(seen).is_some_and(|until| until > now) => RecordChange::Keep,

@@ -2,7 +2,7 @@
 //!
 //! Flows in: a host or an audience as it was written. Flows out: the Service it names, if it is the name of one.
 
-use crate::names::{Namespace, ObjectName};
+use crate::names::{Audience, Namespace, ObjectName};
 
 /// `<svc>.<ns>`, `<svc>.<ns>.svc` and `<svc>.<ns>.svc.<cluster domain>`, without and therefore with any port.
 pub fn service_hosts(service: &ObjectName, namespace: &Namespace, cluster_domain: &str) -> [String; 3] {
@@ -21,6 +21,13 @@ pub(super) fn service_base<'a>(host: &'a str, cluster_domain: &str) -> Option<&'
     let (service, namespace) = base.split_once('.')?;
     let service = Namespace::new(service).is_ok();
     (service && Namespace::new(namespace).is_ok()).then_some(base)
+}
+
+/// The Service that an audience `https://<a Service's name>[:port][/path]` names.
+pub fn audience_service(audience: &Audience, cluster_domain: &str) -> Option<(ObjectName, Namespace)> {
+    let base = service_base(own_audience_host(audience.as_str())?, cluster_domain)?;
+    let (service, namespace) = base.split_once('.')?;
+    Some((ObjectName::new(service).ok()?, Namespace::new(namespace).ok()?))
 }
 
 /// The host of `https://host[:port][/path]`; an audience with user information, a query or a bad port has none.

@@ -18,7 +18,7 @@ mod dns;
 #[cfg(test)]
 mod tests;
 
-pub use dns::service_hosts;
+pub use dns::{audience_service, service_hosts};
 use dns::{host_of_url, is_below, own_audience_host, service_base, service_spellings};
 
 /// The label by which Kubernetes makes a namespace's name selectable.

@@ -166,3 +166,20 @@ fn another_client_id_and_more_grant_types_need_an_allowance() {
     assert!(plain.grant_type(GrantType::ClientCredentials) && plain.max_access_token_lifetime().is_none());
     assert_eq!(more.max_access_token_lifetime(), Some(Duration::from_mins(45)));
 }
+
+#[test]
+fn an_audience_names_a_service_or_none() {
+    for (audience, service) in [
+        ("https://orders.shop.svc", Some("orders/shop")),
+        ("https://orders.shop", Some("orders/shop")),
+        ("https://orders.shop.svc.cluster.local:8443/v1", Some("orders/shop")),
+        ("https://api.example.com", None),
+        ("https://orders", None),
+        ("http://orders.shop.svc", None),
+        ("urn:orders", None),
+    ] {
+        let found = audience_service(&Audience::new(audience).expect("an audience"), "cluster.local");
+        let found = found.map(|(service, namespace)| format!("{service}/{namespace}"));
+        assert_eq!(found.as_deref(), service, "{audience}");
+    }
+}

@@ -16,7 +16,7 @@ mod tests;
 mod value;
 
 pub use accept::{Accepted, Refusal, accept};
-pub use reference::{KeptRecord, NoRecord, Record, RecordKey, TooWeak, check_strength};
+pub use reference::{KeptRecord, NoRecord, Record, RecordKey, TooWeak, check_strength, is_hard_to_guess};
 pub use rotation::{
     AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretFindings, SecretSpec, SecretState, SecretStep,
     Usage, Write, step,
