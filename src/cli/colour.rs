@@ -1,4 +1,4 @@
-//! Colour for people: only where standard output is a terminal. And no colour, cursor or line of anybody else's.
+//! Colour for people: only where what is written to is a terminal. And no colour, cursor or line of anybody else's.
 
 use std::fmt::Display;
 use std::io::IsTerminal as _;
@@ -11,6 +11,11 @@ impl Colour {
     /// As standard output is.
     pub(super) fn of_stdout() -> Self {
         Self(std::io::stdout().is_terminal())
+    }
+
+    /// As standard error is.
+    pub(super) fn of_stderr() -> Self {
+        Self(std::io::stderr().is_terminal())
     }
 
     /// None.

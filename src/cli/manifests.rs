@@ -37,7 +37,7 @@ pub(super) struct Premises {
     pub(super) system_namespace: Namespace,
     /// Domain under which the cluster's Services are found
     #[arg(long, env = "COUNTERSIGN_CLUSTER_DOMAIN", default_value = "cluster.local", value_name = "DOMAIN")]
-    cluster_domain: String,
+    pub(super) cluster_domain: String,
     /// Audience that no policy may claim; may be given several times; default: none
     #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
     reserved_audience: Vec<Audience>,
@@ -76,7 +76,18 @@ impl World {
     pub(super) fn read(paths: &[PathBuf], premises: &Premises, now: Timestamp, flawed: Flawed) -> Result<Self> {
         let (input, paths): (Vec<_>, Vec<_>) = paths.iter().cloned().partition(|path| path == Path::new("-"));
         let texts = if input.is_empty() { Vec::new() } else { vec![(PathBuf::from("(standard input)"), stdin()?)] };
-        let mut survey = survey(&paths, &texts);
+        Self::of(&paths, &texts, premises, now, flawed)
+    }
+
+    /// The same of paths, and of texts under a name each.
+    pub(super) fn of(
+        paths: &[PathBuf],
+        texts: &[(PathBuf, String)],
+        premises: &Premises,
+        now: Timestamp,
+        flawed: Flawed,
+    ) -> Result<Self> {
+        let mut survey = survey(paths, texts);
         if flawed == Flawed::LeftOut {
             let bad: HashSet<_> = survey.flawed.iter().map(|(kind, key)| (kind.as_str(), key)).collect();
             survey.manifests.retain(|manifest| !bad.contains(&(manifest.kind(), &manifest.key)));

@@ -13,6 +13,7 @@ mod explain;
 mod fetch;
 mod issuer;
 mod manifests;
+mod migrate;
 mod options;
 mod out;
 mod process;
@@ -55,6 +56,7 @@ enum Command {
     Token(token::Token),
     Crd(crd::Crd),
     AcceptRestore(accept_restore::AcceptRestore),
+    Migrate(migrate::Migrate),
     /// Print a completion script for a shell
     ///
     /// For bash, in this shell: `source <(countersign completion bash)`.
@@ -87,13 +89,14 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Check(check) => check.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Migrate(migrate) => migrate.run(),
         other => serve(other).map(|()| ExitCode::SUCCESS),
     }
 }
 
 fn serve(command: Command) -> Result<()> {
     match command {
-        Command::Check(_) | Command::Explain(_) => Ok(()),
+        Command::Check(_) | Command::Explain(_) | Command::Migrate(_) => Ok(()),
         Command::Demo(demo) => block_on(demo.run()),
         Command::Standalone(standalone) => block_on(standalone.run()),
         Command::Controller(controller) => block_on(controller.run()),

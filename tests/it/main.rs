@@ -21,6 +21,7 @@ mod draining;
 mod ext_authz;
 mod fuzz_seeds;
 mod harness;
+mod migrate;
 mod nginx;
 mod objects;
 mod quickstart;

@@ -17,9 +17,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 
 use self::findings::{Report, Severity};
 use super::manifests::{Flawed, Premises, World};
+use crate::objects::Key;
 use crate::runtime::clock::Clock;
 
 /// Check manifests without a cluster
@@ -77,6 +79,26 @@ impl Check {
             Output::Json => usize::MAX,
         })
     }
+}
+
+/// What is wrong with an object of a text.
+pub(super) struct Wrong {
+    pub(super) kind: String,
+    pub(super) key: Key,
+    pub(super) field: String,
+    pub(super) message: String,
+}
+
+/// The problems of a text's manifests.
+pub(super) fn problems(text: &str, premises: &Premises, now: Timestamp) -> Result<Vec<Wrong>> {
+    let texts = [(PathBuf::from("(text)"), text.to_owned())];
+    let world = World::of(&[], &texts, premises, now, Flawed::Judged)?;
+    let problems = Report::of(&world, premises).findings.into_iter();
+    let wrong = problems.filter(|finding| finding.severity == Severity::Problem).map(|finding| {
+        let (kind, key) = finding.object.unwrap_or_else(|| ("manifest".to_owned(), Key::cluster("")));
+        Wrong { kind, key, field: finding.field, message: finding.message }
+    });
+    Ok(wrong.collect())
 }
 
 /// A path that is not there is a word mistyped on the command line.
