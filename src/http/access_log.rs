@@ -4,6 +4,7 @@
 //! access log (target `access`): together one line a call, so that the audit costs nothing more.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_core::names::{Audience, KeyId, TokenId};
@@ -44,6 +45,16 @@ pub struct About {
     /// The key that signed it.
     pub key: KeyId,
     pub token_id: TokenId,
+    /// Where it was exchanged for another.
+    pub exchange: Option<Exchanged>,
+}
+
+/// The token that another was exchanged for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Whom both speak for.
+    pub subject: Arc<str>,
+    pub token_id: TokenId,
 }
 
 // === impl Deed ===
@@ -83,6 +94,7 @@ impl Line<'_> {
             return;
         };
         let about = deed.about();
+        let exchange = about.and_then(|about| about.exchange.as_ref());
         tracing::info!(
             target: "audit",
             event = deed.name(),
@@ -95,6 +107,8 @@ impl Line<'_> {
             scopes = about.map(|about| tracing::field::display(&about.scopes)),
             key = about.map(|about| about.key.as_str()),
             token_id = about.map(|about| about.token_id.as_str()),
+            subject = exchange.map(|exchange| &*exchange.subject),
+            exchanged = exchange.map(|exchange| exchange.token_id.as_str()),
             peer,
             micros,
             "token"

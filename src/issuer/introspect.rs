@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use countersign_core::oauth::clients_are_usable;
 use countersign_core::token::{AccessToken, TokenRefusal, verify};
 use jiff::Timestamp;
 
@@ -38,16 +39,21 @@ async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Re
     match active(issuer, &caller, token, now) {
         Ok(token) => Ok(json(StatusCode::OK, describe(&issuer.parts.settings.issuer_url, &token))),
         Err(TokenRefusal::NoKeys) => Err(Refusal::unavailable("there are no keys yet")),
-        Err(_) => match issuer.scans.count(&caller.client.object.uid, now) {
-            Ok(()) => Ok(json(StatusCode::OK, INACTIVE)),
-            Err(wait) => {
-                let description = "too many tokens that are not active; ask less often";
-                let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", description);
-                refusal.retry_after = Some(wait);
-                Err(refusal)
-            }
-        },
+        Err(_) => {
+            count_in_vain(issuer, &caller, now)?;
+            Ok(json(StatusCode::OK, INACTIVE))
+        }
     }
+}
+
+/// Counts a token that a client presented as another's and that is not active; an error once it does so too often.
+pub(super) fn count_in_vain(issuer: &Issuer, caller: &Caller, now: Timestamp) -> Result<(), Refusal> {
+    issuer.scans.count(&caller.client.object.uid, now).map_err(|wait| {
+        let description = "too many tokens that are not active; ask less often";
+        let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "slow_down", description);
+        refusal.retry_after = Some(wait);
+        refusal
+    })
 }
 
 /// The token, if it is good now and the caller may know.
@@ -62,13 +68,11 @@ fn active(issuer: &Issuer, caller: &Caller, text: &str, now: Timestamp) -> Resul
     let leeway = i64::try_from(settings.timings.leeway.as_secs()).unwrap_or(i64::MAX);
     token.check(&snapshot.keys, &snapshot.revoked, now.as_second(), leeway)?;
     // Here, unlike at a verifier, the clients are known: those of one that is gone or suspended end at once.
-    let client = snapshot.directory.client(token.client_id.as_str()).filter(|client| client.usable().is_some());
-    let same = client.is_some_and(|client| token.client_uid.as_ref().is_none_or(|uid| *uid == client.object.uid));
-    if same { Ok(token) } else { Err(TokenRefusal::Revoked) }
+    if clients_are_usable(&snapshot.directory, &token) { Ok(token) } else { Err(TokenRefusal::Revoked) }
 }
 
 fn describe(issuer_url: &str, token: &AccessToken) -> String {
-    serde_json::json!({
+    let mut answer = serde_json::json!({
         "active": true,
         "iss": issuer_url,
         "sub": &*token.subject,
@@ -79,6 +83,10 @@ fn describe(issuer_url: &str, token: &AccessToken) -> String {
         "exp": token.expires_at,
         "iat": token.issued_at,
         "jti": token.token_id,
-    })
-    .to_string()
+    });
+    // Who acts for the subject (RFC 8693 section 4.1).
+    if let (Some(act), Some(members)) = (token.claims.get("act"), answer.as_object_mut()) {
+        members.insert("act".to_owned(), act.clone());
+    }
+    answer.to_string()
 }

@@ -6,6 +6,7 @@
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use countersign_core::oauth::TOKEN_EXCHANGE;
 use countersign_core::token::Algorithm;
 use serde_json::json;
 
@@ -29,7 +30,7 @@ impl Metadata {
             "jwks_uri": format!("{base}/oauth2/jwks"),
             "introspection_endpoint": format!("{base}/oauth2/introspect"),
             "revocation_endpoint": format!("{base}/oauth2/revoke"),
-            "grant_types_supported": ["client_credentials"],
+            "grant_types_supported": ["client_credentials", TOKEN_EXCHANGE],
             // Required by RFC 8414 section 2, and never empty by section 3.2: strict clients refuse both. There is no
             // authorization endpoint yet.
             "response_types_supported": ["none"],
@@ -74,7 +75,7 @@ mod tests {
             for document in [&metadata.authorization_server, &metadata.openid_configuration] {
                 let document: Value = serde_json::from_slice(document).unwrap();
                 assert_eq!((&document["issuer"], &document["token_endpoint"]), (&json!(issuer), &json!(token)));
-                assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
+                assert_eq!(document["grant_types_supported"], json!(["client_credentials", TOKEN_EXCHANGE]));
             }
         }
     }

@@ -11,6 +11,7 @@
 
 mod authenticate;
 mod call;
+mod exchange;
 mod introspect;
 mod jwks;
 pub mod keeper;
@@ -41,6 +42,7 @@ use crate::issuer::call::Outcomes;
 use crate::issuer::jwks::JwksDocument;
 use crate::issuer::metadata::Metadata;
 use crate::issuer::signer::Signers;
+use crate::issuer::token::Issued;
 use crate::issuer::usage::SecretUsage;
 use crate::runtime::clock::Clock;
 use crate::runtime::contact::Contact;
@@ -83,6 +85,7 @@ struct Issuer {
     /// Requests that wait for a client's object to become as new as its revocations.
     unsettled: Semaphore,
     outcomes: Outcomes,
+    issued: Issued,
 }
 
 /// The issuer's routes. An issuer URL with a path is served below that path too, for proxies that keep it.
@@ -95,6 +98,7 @@ pub fn router(parts: Parts, metrics: &Metrics) -> Router {
         scans: introspect::scans(),
         unsettled: Semaphore::new(MOST_WAITING),
         outcomes: Outcomes::new(metrics),
+        issued: Issued::new(metrics),
         parts,
     });
     let routes = routes();

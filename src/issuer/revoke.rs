@@ -33,7 +33,7 @@ async fn answer(issuer: &Issuer, call: &mut Call, request: Request) -> Result<Re
     if let Some(token) = own_live_token(issuer, &caller, token)? {
         write(issuer, &token).await?;
         let AccessToken { audience, scope: scopes, key_id: key, token_id, .. } = token;
-        call.deed = Some(Deed::Revoked(About { audience, scopes, key, token_id }));
+        call.deed = Some(Deed::Revoked(About { audience, scopes, key, token_id, exchange: None }));
     }
     Ok(json(StatusCode::OK, "{}"))
 }

@@ -18,6 +18,7 @@ mod converged;
 mod crds;
 mod deletions;
 mod draining;
+mod exchange;
 mod ext_authz;
 mod fuzz_seeds;
 mod harness;

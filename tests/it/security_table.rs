@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The attacks that concern what is built, and how many of each.
-const KINDS: [(&str, u32); 3] = [("TOK", 17), ("JWT", 20), ("GWY", 10)];
+const KINDS: [(&str, u32); 4] = [("TOK", 17), ("EXC", 10), ("JWT", 20), ("GWY", 10)];
 /// Of the others, those that something exists for.
 const SINGLE: [&str; 15] = [
     "CLA-01", "CLA-02", "CLA-03", "CLA-04", "CLA-05", "CLA-06", "CLA-07", "CLA-08", "CLA-09", "K8S-03", "K8S-04",

@@ -90,7 +90,7 @@ pub struct NamespaceAllowanceSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::set::<ClientIdForm, 256>")]
     pub client_ids: Vec<String>,
-    /// Grants their clients may use besides `ClientCredentials`: `AuthorizationCode`, `RefreshToken`, `TokenExchange`,
+    /// Grants their clients may use besides `ClientCredentials` and `TokenExchange`: `AuthorizationCode`, `RefreshToken`,
     /// `DeviceCode`, `Password`, `Implicit`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::choices::<GrantType, 8>")]

@@ -155,6 +155,7 @@ impl Gather<'_> {
         let Some(view) = object.and_then(|object| self.directory.client_of(&object)) else { return };
         view.problems.iter().chain(&view.secret_conflict).for_each(|problem| about.problem(problem, Standing::Element));
         self.scopes(view, about);
+        self.directory.notes_of_client(view).iter().for_each(|note| about.note(note));
         let Some(spec) = view.accepted() else { return };
         let ring = &spec.tokens.signing_key;
         let known = |manifest: &&Manifest| manifest.kind() == "SigningKey" && *manifest.key.name == *ring.as_str();

@@ -103,6 +103,10 @@ fn each_problem_names_its_line_and_field() {
             "problem 0.yaml:12 spec.grants[0].scopes UnknownScope",
         ),
         (policy("namespaces: Same", "client: shop.chekout"), "note 0.yaml:14 spec.grants[0].to[0] NoGrantee"),
+        (
+            policy("  grants:", "  resourceServers: [shop.chekout]\n  grants:"),
+            "note 0.yaml:11 spec.resourceServers[0] NeverExchanges",
+        ),
         (policy("https://orders.shop.svc", "https://orders.web.svc"), "problem 0.yaml:5 spec.audience NotAllowed"),
         (policy("name: orders}", "name: orders}\n  mode: Shadow"), "note 0.yaml:8 spec.mode NotEnforcing"),
     ] {
@@ -114,6 +118,15 @@ fn each_problem_names_its_line_and_field() {
 fn a_condition_that_does_not_compile_is_named_where_it_stands() {
     let text = POLICY.replace("    - scopes: [read]\n", "    - scopes: [read]\n      when: token.sub ==\n");
     assert_eq!(found(&[&text]), ["problem 0.yaml:23 spec.rules[0].allow[0].when InvalidCondition"]);
+}
+
+#[test]
+fn a_client_that_can_never_exchange_a_token_is_noted_until_a_policy_names_it() {
+    let client = CLIENT.replace("spec:\n", "spec:\n  grantTypes: [TokenExchange]\n");
+    assert_eq!(found(&[POLICY, &client]), ["note 1.yaml:5 spec.grantTypes[0] NeverExchanges"]);
+    let policy = POLICY.replace("  grants:", "  resourceServers: [shop.checkout]\n  grants:");
+    assert_eq!(found(&[&policy, &client]), Vec::<String>::new());
+    assert_eq!(found(&[&policy, CLIENT]), ["note 0.yaml:11 spec.resourceServers[0] NeverExchanges"]);
 }
 
 #[test]

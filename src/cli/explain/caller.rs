@@ -13,7 +13,8 @@ use countersign_core::names::{Audience, KeyId, TokenId};
 use countersign_core::oauth::{Denied, TokenRequest, token_grant};
 use countersign_core::revocation::Revoked;
 use countersign_core::token::{
-    AccessToken, Algorithm, Claims, KeySet, TokenRefusal, compact_header, read_without_checking_signature, verify,
+    AccessToken, Algorithm, Claims, Delegation, KeySet, TokenRefusal, compact_header, read_without_checking_signature,
+    verify,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -79,11 +80,17 @@ impl Checks<'_> {
         if let (Some(keys), Some(revoked)) = (self.keys, self.revoked) {
             token.check(keys, revoked, self.now.as_second(), leeway)?;
         }
-        let client = find_client(self.directory, token.client_id.as_str());
-        if self.revoked.is_none() && client.is_some_and(|client| is_withdrawn(client)) {
+        if self.revoked.is_none() && self.is_of_withdrawn(&token) {
             return Err(TokenRefusal::OldEpoch);
         }
         Ok(Arc::new(token))
+    }
+
+    /// Whether a client that had the token, or one it was exchanged from, has none any more.
+    fn is_of_withdrawn(&self, token: &AccessToken) -> bool {
+        let earlier = token.exchanged.iter().map(|earlier| &earlier.client_id);
+        let mut clients = earlier.chain([&token.client_id]).filter_map(|id| find_client(self.directory, id.as_str()));
+        clients.any(|client| is_withdrawn(client))
     }
 
     /// What of a token nobody checked, for lack of something to check it with.
@@ -139,6 +146,7 @@ impl Checks<'_> {
             scope: &decision.scopes,
             cuid: &client.object.uid,
             cep: client.object.epoch,
+            delegation: Delegation::default(),
             private: &spec.tokens.claims,
         };
         let header = compact_header(Algorithm::ES256, &KeyId::new(&"A".repeat(KeyId::MAX))?);

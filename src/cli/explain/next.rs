@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use countersign_core::directory::ClientView;
+use countersign_core::directory::{AudienceView, ClientView};
 use countersign_core::names::ObjectRef;
 use countersign_core::policy::{Advice, Considered, Explanation, Needs, Reason, Refusal, Selector, Standing, Wanted};
 use countersign_core::request::Request;
@@ -76,9 +76,11 @@ impl Findings<'_> {
     }
 
     fn old_epoch(&self) -> Vec<String> {
-        let id = self.caller.client.as_deref();
-        let view = id.and_then(|id| find_client(self.known.directory(), id));
-        let mut said = view.map(|view| self.unusable(view)).unwrap_or_default();
+        let earlier = self.caller.claims.as_ref().and_then(|claims| claims.get("exchanged")?.as_array());
+        let earlier = earlier.into_iter().flatten().filter_map(|earlier| earlier.get("client_id")?.as_str());
+        let views = self.caller.client.as_deref().into_iter().chain(earlier);
+        let views = views.filter_map(|id| find_client(self.known.directory(), id));
+        let mut said: Vec<_> = views.flat_map(|view| self.unusable(view)).collect();
         said.push("Then get a new token: those it had are revoked".to_owned());
         said
     }
@@ -217,13 +219,17 @@ impl Findings<'_> {
     fn wrong_audience(&self) -> Vec<String> {
         let audiences = self.explanation.map_or(&[][..], |explanation| &explanation.audiences);
         let wanted = self.deciding().and_then(|rule| rule.audience).or(audiences.first().copied());
+        let Some(wanted) = wanted else { return Vec::new() };
         let has = self.caller.audience.as_deref().unwrap_or("another audience");
-        wanted
-            .map(|wanted| {
-                format!("Get a token for {wanted} (resource={wanted} in the token request): this one is for {has}")
-            })
-            .into_iter()
-            .collect()
+        let mut said =
+            vec![format!("Get a token for {wanted} (resource={wanted} in the token request): this one is for {has}")];
+        let servers = self.known.directory().audience(has).into_iter().flat_map(AudienceView::resource_servers);
+        let servers: BTreeSet<_> = servers.map(ToString::to_string).collect();
+        if !servers.is_empty() {
+            let servers = listed(servers.into_iter());
+            said.push(format!("Or have {servers} exchange this one for it (grant type token-exchange, RFC 8693)"));
+        }
+        said
     }
 
     pub(super) fn deciding(&self) -> Option<&Considered<'_>> {

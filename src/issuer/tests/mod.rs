@@ -3,6 +3,7 @@
 mod authentication;
 mod documents;
 mod epochs;
+mod exchange;
 mod grants;
 mod introspection;
 mod keys;

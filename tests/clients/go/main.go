@@ -1,4 +1,4 @@
-// Command go-client gets an access token with golang.org/x/oauth2, the way most Kubernetes software does, and prints the answer as JSON.
+// Command go-client gets an access token, or exchanges one, with golang.org/x/oauth2, the way most Kubernetes software does, and prints the answer as JSON.
 package main
 
 import (
@@ -40,8 +40,14 @@ func run() error {
 		TokenURL:     *tokenURL,
 		Scopes:       strings.Fields(*scope),
 	}
+	config.EndpointParams = url.Values{}
 	if *resource != "" {
-		config.EndpointParams = url.Values{"resource": {*resource}}
+		config.EndpointParams.Set("resource", *resource)
+	}
+	if subject := os.Getenv("SUBJECT_TOKEN"); subject != "" {
+		config.EndpointParams.Set("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange")
+		config.EndpointParams.Set("subject_token", subject)
+		config.EndpointParams.Set("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")
 	}
 	switch *method {
 	case "client_secret_basic":

@@ -1,4 +1,4 @@
-// Gets an access token with openid-client, the strictest client there is: it checks the server's metadata (RFC 8414) before it asks.
+// Gets an access token, or exchanges one, with openid-client, the strictest client there is: it checks the server's metadata (RFC 8414) before it asks.
 import { parseArgs } from 'node:util'
 import * as oauth from 'openid-client'
 
@@ -18,7 +18,14 @@ try {
   const parameters = {}
   if (flags.resource) parameters.resource = flags.resource
   if (flags.scope) parameters.scope = flags.scope
-  console.log(JSON.stringify(await oauth.clientCredentialsGrant(server, parameters)))
+  if (process.env.SUBJECT_TOKEN) {
+    parameters.subject_token = process.env.SUBJECT_TOKEN
+    parameters.subject_token_type = 'urn:ietf:params:oauth:token-type:access_token'
+    const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange'
+    console.log(JSON.stringify(await oauth.genericGrantRequest(server, exchange, parameters)))
+  } else {
+    console.log(JSON.stringify(await oauth.clientCredentialsGrant(server, parameters)))
+  }
 } catch (failure) {
   // A refusal with a challenge, as RFC 6749 wants for Basic, is reported as the challenge: the code is in the answer itself.
   const answer = failure.response?.bodyUsed === false ? await failure.response.json().catch(() => ({})) : {}

@@ -1,4 +1,4 @@
-"""Gets an access token with Authlib, which also validates the server's metadata, and prints the answer as JSON."""
+"""Gets an access token, or exchanges one, with Authlib, which also validates the server's metadata, and prints the answer as JSON."""
 
 import argparse
 import json
@@ -29,12 +29,17 @@ with OAuth2Session(
     metadata = AuthorizationServerMetadata(answer.json())
     if args.issuer.startswith("https://"):
         metadata.validate()
+    request = {"grant_type": "client_credentials"}
+    if subject_token := os.environ.get("SUBJECT_TOKEN"):
+        request = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": subject_token,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        }
+    if args.resource:
+        request["resource"] = args.resource
     try:
-        token = session.fetch_token(
-            metadata["token_endpoint"],
-            grant_type="client_credentials",
-            **({"resource": args.resource} if args.resource else {}),
-        )
+        token = session.fetch_token(metadata["token_endpoint"], **request)
         json.dump(token, sys.stdout)
     except OAuthError as refusal:
         json.dump({"error": refusal.error}, sys.stdout)

@@ -138,13 +138,20 @@ fn explain_reads_as_a_manual() {
 async fn examples_apply_and_show_no_difference_afterwards() {
     let testbed = Testbed::shared();
     testbed.apply_crds();
-    let namespace = testbed.namespace("examples").await;
+    let mut namespaces = Vec::new();
+    for name in ["shop", "store", "warehouse"] {
+        namespaces.push((name, testbed.namespace(name).await));
+    }
     let folder = Scratch::new("examples");
-    for entry in std::fs::read_dir(root().join("examples/quickstart")).unwrap() {
-        let entry = entry.unwrap();
-        let text = std::fs::read_to_string(entry.path()).unwrap();
-        let text = text.replace("name: shop\n", &format!("name: {namespace}\n"));
-        let text = text.replace("namespace: shop\n", &format!("namespace: {namespace}\n"));
+    let entries = ["examples/quickstart", "examples/token-exchange"]
+        .map(|folder| std::fs::read_dir(root().join(folder)).unwrap());
+    for entry in entries.into_iter().flatten().map(Result::unwrap) {
+        let mut text = std::fs::read_to_string(entry.path()).unwrap();
+        for (name, namespace) in &namespaces {
+            for key in ["name", "namespace"] {
+                text = text.replace(&format!("{key}: {name}\n"), &format!("{key}: {namespace}\n"));
+            }
+        }
         std::fs::write(folder.join(entry.file_name().into_string().unwrap()), text).unwrap();
     }
     let folder = folder.to_str().unwrap();

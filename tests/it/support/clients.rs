@@ -25,6 +25,8 @@ pub struct TokenRequest<'a> {
     pub scope: Option<&'a str>,
     /// `client_secret_basic` (each client's default, the Go one probes) or `client_secret_post`.
     pub auth_method: Option<&'a str>,
+    /// The token to exchange (RFC 8693); none: a token in the client's own name.
+    pub subject_token: Option<&'a str>,
     /// The certificate authority to trust, for an https issuer.
     pub authority: Option<&'a Path>,
 }
@@ -69,6 +71,7 @@ impl OutsideClient {
         {
             command.args(value.map(|value| format!("--{flag}={value}")));
         }
+        command.envs(request.subject_token.map(|token| ("SUBJECT_TOKEN", token)));
         let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("run {self:?}: {error}"));
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{self:?}: {said}");

@@ -42,9 +42,9 @@ impl Kubectl {
     /// Runs it, requires that it succeeds, and returns what it printed.
     pub fn must(&self, args: &[&str]) -> String {
         let output = self.run(args);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl {}: {said}", args.join(" "));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "kubectl {}: {said}{printed}", args.join(" "));
+        printed.into_owned()
     }
 
     /// Runs it, requires that it fails, and returns its complaint.

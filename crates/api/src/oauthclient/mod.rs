@@ -85,9 +85,9 @@ pub struct OAuthClientSpec {
     #[serde(default)]
     pub state: ClientState,
     /// How the client gets tokens. `ClientCredentials` (the default when the list is absent): for itself.
-    /// `AuthorizationCode`, `RefreshToken`, `DeviceCode`: for a person. `TokenExchange`: for the bearer of another token.
-    /// `Password`, `Implicit`: only where the issuer allows legacy grants. All but `ClientCredentials` need a
-    /// NamespaceAllowance. A choice that is not built yet is reported as `Accepted=False`, `NotImplemented`.
+    /// `TokenExchange`: for the bearer of a token of an audience whose ScopePolicy names the client in `resourceServers`.
+    /// `AuthorizationCode`, `RefreshToken`, `DeviceCode`: for a person. `Password`, `Implicit`: only where the issuer allows
+    /// legacy grants. All but the first two need a NamespaceAllowance. A choice that is not built yet is reported as `Accepted=False`, `NotImplemented`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::choices::<GrantType, 8>")]
     pub grant_types: Vec<GrantType>,

@@ -32,7 +32,7 @@ const NOTHING: &str = "nothing";
 
 impl Reason {
     /// The list.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         client("Ready", "True", "Ready", ["the client can get tokens", NOTHING]),
         client(
             "Ready",
@@ -343,6 +343,14 @@ impl Reason {
             Place::Note,
             "NoGrantee",
             ["nobody that is known can use the grant", "correct the client id or the labels, or remove it"],
+        ),
+        other(
+            Place::Note,
+            "NeverExchanges",
+            [
+                "no token is ever exchanged by the client",
+                "name it in `resourceServers` of a ScopePolicy beside it, and `TokenExchange` in its `grantTypes`; or neither",
+            ],
         ),
         other(
             Place::Note,

@@ -107,8 +107,9 @@ pub struct ScopePolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::list::<Grant>")]
     pub grants: Vec<Grant>,
-    /// Clients of this namespace that may exchange tokens of this audience for others, by client identifier, such as
-    /// `shop.orders`. At most 64. (Any client of the namespace may introspect them.)
+    /// Clients of this namespace that may exchange tokens of this audience for tokens of the next one, in the name of whom they
+    /// are called by (RFC 8693), by client identifier, such as `shop.orders`. They need `TokenExchange` in their `grantTypes`,
+    /// and get no scope that they are not granted themselves. At most 64. (Any client of the namespace may introspect them.)
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::set::<ClientIdForm, 64>")]
     pub resource_servers: Vec<String>,

@@ -44,7 +44,7 @@ pub struct AllowanceObject {
     pub redirect_hosts: Vec<HostPattern>,
     /// Client ids other than `<namespace>.<name>`.
     pub client_ids: Vec<ClientId>,
-    /// Grant types besides `ClientCredentials`.
+    /// Grant types besides `ClientCredentials` and `TokenExchange`.
     pub grant_types: Vec<GrantType>,
     /// The longest life of an access token.
     pub max_access_token_lifetime: Option<Duration>,
@@ -173,7 +173,8 @@ impl Bounds {
 
     /// Whether clients of the namespace may obtain tokens this way.
     pub fn grant_type(&self, grant: GrantType) -> bool {
-        grant == GrantType::ClientCredentials
+        // Service grants: a token exchange is bounded by those who own the audiences at both its ends.
+        matches!(grant, GrantType::ClientCredentials | GrantType::TokenExchange)
             || self.allowances.iter().any(|allowance| allowance.grant_types.contains(&grant))
     }
 

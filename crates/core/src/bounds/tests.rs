@@ -163,7 +163,11 @@ fn another_client_id_and_more_grant_types_need_an_allowance() {
     assert!(plain.client_id(&object, &id("shop.checkout")) && !plain.client_id(&object, &id("shop.other")));
     assert!(!plain.client_id(&object, &id("9f2b")) && more.client_id(&object, &id("9f2b")));
     assert!(!plain.grant_type(GrantType::AuthorizationCode) && more.grant_type(GrantType::AuthorizationCode));
-    assert!(plain.grant_type(GrantType::ClientCredentials) && plain.max_access_token_lifetime().is_none());
+    assert!(
+        plain.grant_type(GrantType::ClientCredentials)
+            && plain.grant_type(GrantType::TokenExchange)
+            && plain.max_access_token_lifetime().is_none()
+    );
     assert_eq!(more.max_access_token_lifetime(), Some(Duration::from_mins(45)));
 }
 

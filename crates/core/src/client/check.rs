@@ -45,8 +45,9 @@ fn not_built(element: impl Into<String>, what: &str, instead: &str) -> Problem {
 
 fn grant_types(spec: &ClientSpec, found: &mut Vec<Problem>) {
     for (index, grant) in spec.grant_types.iter().enumerate() {
-        if *grant != GrantType::ClientCredentials {
-            found.push(not_built(format!("spec.grantTypes[{index}]"), grant.as_str(), "use ClientCredentials"));
+        if !matches!(grant, GrantType::ClientCredentials | GrantType::TokenExchange) {
+            let instead = "use ClientCredentials or TokenExchange";
+            found.push(not_built(format!("spec.grantTypes[{index}]"), grant.as_str(), instead));
         }
     }
     if spec.grant_types.is_empty() {
@@ -199,6 +200,7 @@ mod tests {
     #[test]
     fn a_plain_client_is_accepted_and_a_problem_found_before_is_kept() {
         assert_eq!(wrong(|_| {}), []);
+        assert_eq!(wrong(|spec| spec.grant_types.push(GrantType::TokenExchange)), []);
         let object = object("shop/checkout");
         let found = Problem::new("spec.displayName", reason::INVALID, "too long");
         assert_eq!(Client::accept(&object, spec(&object), vec![found.clone()]), Err(vec![found]));
@@ -209,7 +211,6 @@ mod tests {
         for grant in [
             GrantType::AuthorizationCode,
             GrantType::RefreshToken,
-            GrantType::TokenExchange,
             GrantType::DeviceCode,
             GrantType::Password,
             GrantType::Implicit,

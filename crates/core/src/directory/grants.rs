@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::bounds::Labels;
-use crate::client::Access;
+use crate::client::{Access, Client};
 use crate::directory::view::NamespaceView;
 use crate::directory::{ClientView, Directory, PolicyView, reason};
 use crate::names::{Audience, ClientId, Namespace, ScopeName};
@@ -22,6 +22,7 @@ const REFUSED_MAX: usize = 64;
 pub struct AudienceView {
     scopes: BTreeSet<ScopeName>,
     grants: Vec<Grant>,
+    resource_servers: BTreeSet<ClientId>,
 }
 
 /// What a client is granted of what it asks for.
@@ -60,6 +61,7 @@ impl AudienceView {
         let source = &policy.object.source;
         self.scopes.extend(source.scopes.iter().flatten().map(|scope| scope.name.clone()));
         self.grants.extend(source.grants.iter().flatten().cloned());
+        self.resource_servers.extend(source.resource_servers.iter().flatten().cloned());
     }
 
     /// Whether some policy defines the scope.
@@ -70,6 +72,11 @@ impl AudienceView {
     /// The scopes that exist, in order.
     pub fn scopes(&self) -> impl Iterator<Item = &ScopeName> {
         self.scopes.iter()
+    }
+
+    /// The clients beside it that may exchange its tokens.
+    pub fn resource_servers(&self) -> impl Iterator<Item = &ClientId> {
+        self.resource_servers.iter()
     }
 
     fn granted(&self, owner: &Namespace, asker: &Asker<'_>, wanted: &ScopeSet) -> ScopeSet {
@@ -103,6 +110,13 @@ impl Directory {
     /// The audience as its namespace defines it.
     pub fn audience(&self, audience: &str) -> Option<&AudienceView> {
         self.namespace(self.audience_owner(audience)?)?.audiences.get(audience)
+    }
+
+    /// Whether the client may exchange tokens of the audience: its policies name it, and it lies beside them.
+    pub fn is_resource_server(&self, client: &ClientView, audience: &str) -> bool {
+        let own = self.audience_owner(audience) == Some(&client.object.object.namespace);
+        let named = |spec: &Client, view: &AudienceView| view.resource_servers.contains(&spec.client_id);
+        own && client.accepted().zip(self.audience(audience)).is_some_and(|(spec, view)| named(spec, view))
     }
 
     /// Which of the scopes it asks of the audience the client may have.

@@ -4,7 +4,9 @@
 //! less than they seem to. The most specific path decides, so that one rule never hides another; what can keep a rule
 //! from ever being asked is that no host and path prefix its policy holds leads to it.
 
-use crate::directory::{Directory, PolicyView, reason};
+use crate::client::GrantType;
+use crate::directory::{ClientView, Directory, PolicyView, reason};
+use crate::names::{ClientId, Namespace};
 use crate::policy::{Condition, Grantee, LabelSelector, Pattern, Problem};
 
 impl Directory {
@@ -26,7 +28,43 @@ impl Directory {
                 Some(Problem::new(format!("spec.grants[{index}].to[{at}]"), reason::NO_GRANTEE, message))
             }));
         }
+        for (index, id) in source.resource_servers.iter().enumerate() {
+            let message = id.as_ref().ok().and_then(|id| self.never_exchanges(&policy.object.object.namespace, id));
+            let element = || format!("spec.resourceServers[{index}]");
+            notes.extend(message.map(|message| Problem::new(element(), reason::NEVER_EXCHANGES, message)));
+        }
         notes
+    }
+
+    /// What of a client is in force and does nothing.
+    pub fn notes_of_client(&self, client: &ClientView) -> Vec<Problem> {
+        let Some(spec) = client.accepted() else { return Vec::new() };
+        let exchanging = spec.grant_types.iter().position(|grant| *grant == GrantType::TokenExchange);
+        let view = self.namespace(&client.object.object.namespace);
+        let mut audiences = view.into_iter().flat_map(|view| view.audiences.iter().map(|(audience, _)| audience));
+        match exchanging {
+            Some(index) if !audiences.any(|audience| self.is_resource_server(client, audience.as_str())) => {
+                let message = format!(
+                    "no ScopePolicy of its namespace names {} in spec.resourceServers, so that there is no token it may exchange",
+                    spec.client_id
+                );
+                vec![Problem::new(format!("spec.grantTypes[{index}]"), reason::NEVER_EXCHANGES, message)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why a client that a policy of the namespace names exchanges no token.
+    fn never_exchanges(&self, namespace: &Namespace, id: &ClientId) -> Option<String> {
+        let client = self.client_ids.holder(id.as_str()).filter(|holder| holder.namespace == *namespace);
+        let client = client.and_then(|holder| self.client_of(holder));
+        match client.map(|client| client.accepted()) {
+            None => Some(format!("no OAuthClient of this namespace has the client id {id}: correct it, or remove it")),
+            Some(Some(spec)) if !spec.grant_types.contains(&GrantType::TokenExchange) => {
+                Some(format!("{id} does not name TokenExchange in spec.grantTypes: add it there, or remove {id} here"))
+            }
+            Some(_) => None,
+        }
     }
 
     /// Why nobody that is known can use a grant.

@@ -26,6 +26,8 @@ pub const UNKNOWN_AUDIENCE: &str = "UnknownAudience";
 pub const NEVER_REACHED: &str = "NeverReached";
 /// Nobody that is known can use the grant.
 pub const NO_GRANTEE: &str = "NoGrantee";
+/// No token is ever exchanged by the client.
+pub const NEVER_EXCHANGES: &str = "NeverExchanges";
 /// A condition rests on what the caller says of itself.
 pub const CALLERS_WORD: &str = "CallersWord";
 /// No policy grants this to the client, for whatever reason.

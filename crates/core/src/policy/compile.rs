@@ -226,10 +226,6 @@ fn not_built(source: &Source, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(format!("spec.targetRefs[{at}]"), reason::NOT_IMPLEMENTED, message.to_owned()));
         }
     }
-    for (at, _) in source.resource_servers.iter().enumerate().filter(|(_, client)| client.is_ok()) {
-        let message = "token exchange is not built yet; remove it: every client of the namespace may introspect";
-        problems.push(Problem::new(format!("spec.resourceServers[{at}]"), reason::NOT_IMPLEMENTED, message.to_owned()));
-    }
 }
 
 fn token_sources(sources: &[Result<TokenSource, Problem>], problems: &mut Vec<Problem>) -> bool {

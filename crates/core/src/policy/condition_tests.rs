@@ -175,3 +175,19 @@ proptest::proptest! {
         let _outcome = compile(&source).map(|_| ());
     }
 }
+
+#[test]
+fn who_acts_for_whom_is_seen_and_without_an_exchange_it_denies() {
+    let exchanged = json!({"sub": "store.checkout", "act": {"sub": "store.orders", "act": {"sub": "store.front"}}});
+    let own = json!({"sub": "store.checkout"});
+    for (source, of_exchanged, of_own) in [
+        ("token.act.sub == 'store.orders' && token.sub == 'store.checkout'", Outcome::Holds, Outcome::Broken),
+        ("token.act.act.sub == 'store.front'", Outcome::Holds, Outcome::Broken),
+        ("token.act.sub == 'store.front'", Outcome::Fails, Outcome::Broken),
+        ("has(token.act) && token.act.sub == 'store.orders'", Outcome::Holds, Outcome::Fails),
+        ("!has(token.act)", Outcome::Fails, Outcome::Holds),
+    ] {
+        assert_eq!(judge_with(source, &exchanged, &[]), of_exchanged, "{source}");
+        assert_eq!(judge_with(source, &own, &[]), of_own, "{source}");
+    }
+}

@@ -111,6 +111,7 @@ pub(super) fn token(scope: &str) -> AccessToken {
         client_epoch: 0,
         subject_epoch: 0,
         key_id: KeyId::new(&"k".repeat(43)).expect("a key id"),
+        exchanged: Box::default(),
         claims: claims.as_object().cloned().expect("claims"),
     }
 }

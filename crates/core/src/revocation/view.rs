@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Entry, KnownEpoch, Revocation, Shard};
 use crate::names::{Audience, TokenId, Uid};
-use crate::token::{AccessToken, TokenRefusal};
+use crate::token::{AccessToken, Earlier, TokenRefusal};
 
 /// Everything that is revoked; immutable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,19 +84,32 @@ impl Revoked {
         });
     }
 
-    /// Whether a token is still good.
+    /// Whether a token is still good, and each it was exchanged from.
     pub fn check(&self, token: &AccessToken) -> Result<(), TokenRefusal> {
-        if self.tokens.contains_key(token.token_id.as_str()) {
-            return Err(TokenRefusal::Revoked);
-        }
-        let client = token.client_uid.as_ref().and_then(|uid| self.clients.get(uid));
-        if client.is_some_and(|client| token.client_epoch < client.lowest(&token.audience)) {
-            return Err(TokenRefusal::OldEpoch);
+        self.check_one(&token.token_id, token.client_uid.as_ref(), (token.client_epoch, &token.audience))?;
+        for Earlier { token_id, client_uid, client_epoch, audience, .. } in &token.exchanged {
+            self.check_one(token_id, Some(client_uid), (*client_epoch, audience))?;
         }
         match self.subjects.get(&*token.subject) {
             Some(epoch) if token.subject_epoch < epoch.lowest.epoch => Err(TokenRefusal::OldEpoch),
             _ => Ok(()),
         }
+    }
+
+    fn check_one(
+        &self,
+        token: &TokenId,
+        client: Option<&Uid>,
+        (epoch, audience): (u64, &Audience),
+    ) -> Result<(), TokenRefusal> {
+        if self.tokens.contains_key(token.as_str()) {
+            return Err(TokenRefusal::Revoked);
+        }
+        let client = client.and_then(|uid| self.clients.get(uid));
+        if client.is_some_and(|client| epoch < client.lowest(audience)) {
+            return Err(TokenRefusal::OldEpoch);
+        }
+        Ok(())
     }
 
     /// The highest epoch revocations know of a client; its status catches up with it.

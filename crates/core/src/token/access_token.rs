@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{KeySet, TokenRefusal};
+use super::{Earlier, KeySet, TokenRefusal};
 use crate::names::{Audience, ClientId, KeyId, TokenId, Uid};
 use crate::revocation::Revoked;
 use crate::scope::ScopeSet;
@@ -36,13 +36,15 @@ pub struct AccessToken {
     pub subject_epoch: u64,
     /// The key that signed it.
     pub key_id: KeyId,
+    /// The tokens it was exchanged from (RFC 8693), the newest first; of most tokens none.
+    pub exchanged: Box<[Earlier]>,
     /// All claims, for conditions.
     pub claims: Map<String, Value>,
 }
 
 impl AccessToken {
     /// What is checked on every request, whether the token was cached as good or not: times, the state of its key, the
-    /// epochs and the deny list.
+    /// epochs and the deny list; of the tokens it was exchanged from too, whose end is never before its own.
     pub fn check(
         &self,
         keys: &KeySet,
@@ -52,6 +54,7 @@ impl AccessToken {
     ) -> Result<(), TokenRefusal> {
         self.check_times(now_seconds, leeway_seconds)?;
         keys.find(&self.key_id)?;
+        self.exchanged.iter().try_for_each(|earlier| keys.find(&earlier.key_id).map(drop))?;
         revoked.check(self)
     }
 

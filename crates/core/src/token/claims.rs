@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{AccessToken, Algorithm, TokenRefusal, json};
+use super::{AccessToken, Algorithm, Delegation, TokenRefusal, earlier, json};
 use crate::names::{Audience, ClientId, KeyId, TokenId, Uid};
 use crate::scope::ScopeSet;
 
@@ -34,6 +34,7 @@ pub const REGISTERED_CLAIMS: &[&str] = &[
     "email_verified",
     "entitlements",
     "events",
+    "exchanged",
     "exp",
     "family_name",
     "gender",
@@ -97,6 +98,9 @@ pub struct Claims<'a> {
     pub cuid: &'a Uid,
     /// The client's epoch, as the issuer knew it.
     pub cep: u64,
+    /// What it was exchanged from, if it was.
+    #[serde(flatten)]
+    pub delegation: Delegation<'a>,
     /// The client's private claims; none of [`REGISTERED_CLAIMS`].
     #[serde(flatten)]
     pub private: &'a Map<String, Value>,
@@ -155,10 +159,16 @@ pub(super) fn parse(payload: &[u8], key_id: &KeyId, issuer: &str) -> Result<Acce
     if text(&claims, "iss")? != issuer {
         return Err(TokenRefusal::WrongIssuer);
     }
+    let audience = audience(&claims)?;
+    let client_id = text(&claims, "client_id")?.parse().map_err(|_| TokenRefusal::BadClaims)?;
+    let exchanged = earlier::parse(&claims, &client_id, &audience)?;
+    if client_uid.is_none() && !exchanged.is_empty() {
+        return Err(TokenRefusal::MissingClaim);
+    }
     Ok(AccessToken {
         subject: subject(text(&claims, "sub")?)?.into(),
-        audience: audience(&claims)?,
-        client_id: text(&claims, "client_id")?.parse().map_err(|_| TokenRefusal::BadClaims)?,
+        audience,
+        client_id,
         scope: ScopeSet::parse(text(&claims, "scope")?).map_err(|_| TokenRefusal::BadClaims)?,
         expires_at,
         issued_at,
@@ -168,6 +178,7 @@ pub(super) fn parse(payload: &[u8], key_id: &KeyId, issuer: &str) -> Result<Acce
         client_epoch: client_epoch.unwrap_or_default(),
         subject_epoch: optional(&claims, "sep", Value::as_u64)?.unwrap_or_default(),
         key_id: key_id.clone(),
+        exchanged,
         claims,
     })
 }

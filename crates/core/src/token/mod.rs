@@ -14,18 +14,20 @@
 mod access_token;
 mod algorithm;
 mod claims;
+mod earlier;
 mod header;
 mod json;
 mod jwk;
 mod keys;
 mod refusal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 
 pub use access_token::AccessToken;
 pub use algorithm::Algorithm;
 pub use claims::{Claims, REGISTERED_CLAIMS, compact_header};
+pub use earlier::{Delegation, Earlier, MAX_EXCHANGES};
 pub use jwk::{JwkError, Jwks, PublicJwk};
 pub use keys::{KeySet, VerificationKey};
 pub use refusal::TokenRefusal;

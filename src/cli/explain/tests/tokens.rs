@@ -113,3 +113,30 @@ fn a_token_of_another_key_is_told_to_have_no_known_key() {
     let jwks: countersign_core::token::Jwks = serde_json::from_slice(&text).unwrap();
     assert!(!countersign_core::token::KeySet::of_jwks(&jwks).is_empty());
 }
+
+#[test]
+fn an_exchanged_token_ends_with_the_clients_before_and_an_audience_names_who_may_exchange() {
+    let world = World::new();
+    let good = token_of("shop.checkout");
+    let encode = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+    let exchanged = |first: &str| {
+        let kid = "k".repeat(43);
+        let claims = format!(
+            r#"{{"iss":"https://i.example","sub":"{first}","aud":"https://orders.shop.svc","exp":1800000600,"iat":1800000000,"jti":"t2","client_id":"shop.checkout","scope":"read","cuid":"u2","cep":0,"act":{{"sub":"shop.checkout"}},"exchanged":[{{"jti":"t1","client_id":"{first}","cuid":"u1","cep":0,"aud":"https://front.shop.svc","kid":"{kid}"}}]}}"#
+        );
+        format!("{}.{}.e30", good.split_once('.').unwrap().0, encode(&claims))
+    };
+    let ask = |token: &str| format!("--token {token} https://orders.shop.svc/orders/7");
+    assert_eq!(world.answer(&ask(&exchanged("shop.checkout"))), "200 Scoped read-one");
+    assert_eq!(world.answer(&ask(&exchanged("shop.asleep"))), "401 OldEpoch read-one");
+    let next = world.next(&ask(&exchanged("shop.asleep")));
+    assert!(next[0].starts_with("Set spec.state: Active in OAuthClient shop/asleep"), "{next:?}");
+
+    let front = "apiVersion: countersign.dev/v1alpha1\nkind: ScopePolicy\nmetadata: {name: front, namespace: shop}\nspec: {audience: 'https://front.shop.svc', resourceServers: [shop.checkout]}\n";
+    std::fs::write(world.folder.path().join("front.yaml"), front).unwrap();
+    let claims = good.split('.').nth(1).unwrap();
+    let text = String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    let other = good.replace(claims, &encode(&text.replace("orders.shop", "front.shop")));
+    let next = world.next(&ask(&other));
+    assert!(next[1].starts_with("Or have shop.checkout exchange this one for it"), "{next:?}");
+}

@@ -57,7 +57,7 @@ async fn a_choice_that_is_not_built_is_not_accepted_and_nothing_is_revoked() {
     let mut bench = Bench::new().await;
     bench.apply(json!({})).await;
     let secret = bench.secret().await;
-    bench.edit(|client| client.spec.grant_types = vec![countersign_api::oauthclient::GrantType::TokenExchange]).await;
+    bench.edit(|client| client.spec.grant_types = vec![countersign_api::oauthclient::GrantType::DeviceCode]).await;
     assert_eq!(bench.condition("Accepted").await, "False/NotImplemented");
     assert_eq!(bench.condition("Ready").await, "False/NotImplemented");
     assert_eq!(bench.condition("Stalled").await, "True/NotImplemented");

@@ -1,6 +1,7 @@
 //! What is in force and unlikely to be meant.
 
 use super::fixtures::{allowance, client, directory, namespace, object, policy, route, scopes, selector};
+use crate::client::GrantType;
 use crate::directory::{Change, reason};
 use crate::names::ClientId;
 use crate::policy::{Allow, Effect, Grant, Grantee, Match, Methods, Mode, Pattern, Protection, RuleSource, Source};
@@ -84,4 +85,23 @@ fn a_grant_to_nobody_is_named() {
     let world = [policy("shop/orders", 1, grants), client("web/frontend", 1, |_| {}), namespace("web", "web")];
     let at = |index| (format!("spec.grants[0].to[{index}]"), reason::NO_GRANTEE);
     assert_eq!(notes(world), [at(1), at(3)]);
+}
+
+#[test]
+fn a_client_that_never_exchanges_a_token_is_named_on_both_sides() {
+    let named = |source: &mut Source| {
+        source.resource_servers =
+            ["shop.api", "shop.plain", "shop.nobody", "web.api"].map(|id| Ok(ClientId::new(id).expect("an id"))).into();
+    };
+    let exchanging = |name: &str| client(name, 1, |spec| spec.grant_types.push(GrantType::TokenExchange));
+    let policy = policy("shop/orders", 1, named);
+    let world = [policy, exchanging("shop/api"), client("shop/plain", 1, |_| {}), exchanging("web/api")];
+    let at = |index| (format!("spec.resourceServers[{index}]"), reason::NEVER_EXCHANGES);
+    assert_eq!(notes(world.clone()), [at(1), at(2), at(3)]);
+    let directory = directory(world);
+    for (name, expected) in [("shop/api", None), ("shop/plain", None), ("web/api", Some(reason::NEVER_EXCHANGES))] {
+        let view = directory.client_of(&object(name)).expect("the client");
+        let said = directory.notes_of_client(view);
+        assert_eq!(said.first().map(|note| note.reason), expected, "{name}: {said:?}");
+    }
 }

@@ -46,6 +46,7 @@ fn token(id: &str, client: &str, epoch: u64) -> AccessToken {
         client_epoch: epoch,
         subject_epoch: 0,
         key_id: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".parse().expect("a kid"),
+        exchanged: Box::default(),
         claims: serde_json::Map::new(),
     }
 }

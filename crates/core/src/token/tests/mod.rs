@@ -2,6 +2,7 @@
 
 mod claims;
 mod differential;
+mod exchanged;
 mod keys;
 mod structure;
 mod times;
@@ -31,7 +32,7 @@ pub(super) enum Private {
     Rsa(RsaKeyPair, &'static dyn lc::RsaEncoding),
 }
 
-pub(super) struct TestKey {
+pub(crate) struct TestKey {
     pub(super) private: Private,
     pub(super) jwk: PublicJwk,
 }
@@ -53,7 +54,7 @@ impl TestKey {
         Self { private, jwk }
     }
 
-    pub(super) fn kid(&self) -> &str {
+    pub(crate) fn kid(&self) -> &str {
         self.jwk.key_id().as_str()
     }
 
@@ -100,10 +101,10 @@ fn rsa() -> RsaKeyPair {
 }
 
 /// One key of each algorithm, shared by all tests.
-pub(super) static KEYS: LazyLock<BTreeMap<Algorithm, TestKey>> =
+pub(crate) static KEYS: LazyLock<BTreeMap<Algorithm, TestKey>> =
     LazyLock::new(|| Algorithm::ALL.into_iter().map(|algorithm| (algorithm, TestKey::new(algorithm))).collect());
 
-pub(super) fn key(algorithm: Algorithm) -> &'static TestKey {
+pub(crate) fn key(algorithm: Algorithm) -> &'static TestKey {
     &KEYS[&algorithm]
 }
 
@@ -119,7 +120,7 @@ pub(super) fn ring(keys: impl IntoIterator<Item = (PublicJwk, KeyState)>) -> Key
 }
 
 /// All test keys in service.
-pub(super) fn key_set() -> KeySet {
+pub(crate) fn key_set() -> KeySet {
     KeySet::build([&ring(KEYS.values().map(|key| (key.jwk.clone(), KeyState::Retiring)))], [])
 }
 
@@ -187,6 +188,7 @@ fn what_the_issuer_writes_is_what_a_verifier_reads() {
         scope: &crate::scope::ScopeSet::parse("orders:read orders:write").expect("scopes"),
         cuid: &"u-1".parse().expect("a uid"),
         cep: 3,
+        delegation: Delegation::default(),
         private: private.as_object().expect("an object"),
     };
     let header = compact_header(Algorithm::EdDSA, key.jwk.key_id());

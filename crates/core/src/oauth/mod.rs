@@ -5,7 +5,18 @@
 //! namespace has an audience or a scope cannot be told from the answers: what does not exist is refused like what is not
 //! granted.
 
+mod error;
+mod exchange;
+#[cfg(test)]
+mod exchange_tests;
+
 use std::time::Duration;
+
+pub use error::{Denied, OAuthError};
+pub use exchange::{
+    ACCESS_TOKEN_TYPE, Exchange, ExchangeDecision, ExchangeRequest, TOKEN_EXCHANGE, UNACCEPTABLE_SUBJECT,
+    clients_are_usable,
+};
 
 use crate::client::{Client, GrantType};
 use crate::directory::{ClientView, Directory};
@@ -14,47 +25,6 @@ use crate::scope::ScopeSet;
 
 /// The most scopes a request may name: a client can have no more of one audience.
 const SCOPES_MAX: usize = 64;
-
-/// The errors of the token, introspection and revocation endpoints, and of resource servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum OAuthError {
-    /// RFC 6749 section 5.2.
-    #[error("invalid_request")]
-    InvalidRequest,
-    /// RFC 6749 section 5.2.
-    #[error("invalid_client")]
-    InvalidClient,
-    /// RFC 6749 section 5.2.
-    #[error("invalid_grant")]
-    InvalidGrant,
-    /// RFC 6749 section 5.2.
-    #[error("unauthorized_client")]
-    UnauthorizedClient,
-    /// RFC 6749 section 5.2.
-    #[error("unsupported_grant_type")]
-    UnsupportedGrantType,
-    /// RFC 6749 section 5.2.
-    #[error("invalid_scope")]
-    InvalidScope,
-    /// RFC 8707 section 2.
-    #[error("invalid_target")]
-    InvalidTarget,
-    /// RFC 7009 section 2.2.1.
-    #[error("unsupported_token_type")]
-    UnsupportedTokenType,
-    /// RFC 6750 section 3.1.
-    #[error("invalid_token")]
-    InvalidToken,
-    /// RFC 6750 section 3.1.
-    #[error("insufficient_scope")]
-    InsufficientScope,
-    /// RFC 6749 section 4.1.2.1.
-    #[error("server_error")]
-    ServerError,
-    /// RFC 6749 section 4.1.2.1.
-    #[error("temporarily_unavailable")]
-    TemporarilyUnavailable,
-}
 
 /// What a client asks for, each parameter as it was sent.
 #[derive(Clone, Debug, Default)]
@@ -76,58 +46,13 @@ pub struct GrantDecision {
     pub lifetime: Duration,
 }
 
-/// A refusal, with what the client is told about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{error}: {description}")]
-pub struct Denied {
-    /// The error code.
-    pub error: OAuthError,
-    /// `error_description`.
-    pub description: &'static str,
-}
-
-// === impl OAuthError ===
-
-impl OAuthError {
-    /// The `error` of the answer.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::InvalidTarget => "invalid_target",
-            Self::UnsupportedTokenType => "unsupported_token_type",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::ServerError => "server_error",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-        }
-    }
-
-    /// The HTTP status it comes with.
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::InvalidClient | Self::InvalidToken => 401,
-            Self::InsufficientScope => 403,
-            Self::ServerError => 500,
-            Self::TemporarilyUnavailable => 503,
-            _ => 400,
-        }
-    }
-
-    const fn because(self, description: &'static str) -> Denied {
-        Denied { error: self, description }
-    }
-}
-
 /// Reads `grant_type`. What exists but is not built is as unsupported as what does not exist.
 pub fn grant_type(text: &str) -> Result<GrantType, Denied> {
     match text {
         "client_credentials" => Ok(GrantType::ClientCredentials),
-        _ => Err(OAuthError::UnsupportedGrantType.because("grant_type must be client_credentials")),
+        TOKEN_EXCHANGE => Ok(GrantType::TokenExchange),
+        _ => Err(OAuthError::UnsupportedGrantType
+            .because("grant_type must be client_credentials or urn:ietf:params:oauth:grant-type:token-exchange")),
     }
 }
 
@@ -137,25 +62,51 @@ pub fn token_grant(
     directory: &Directory,
     request: &TokenRequest<'_>,
 ) -> Result<GrantDecision, Denied> {
+    let spec = permitted(client, GrantType::ClientCredentials)?;
+    Target::read(spec, request)?.granted(client, spec, directory)
+}
+
+/// The spec of a client that may use this grant type.
+fn permitted(client: &ClientView, grant: GrantType) -> Result<&Client, Denied> {
     // It authenticated as the Directory was then: a suspended client is as unknown as any other by now.
     let spec = client.usable().ok_or(OAuthError::InvalidClient.because("client authentication failed"))?;
-    if !spec.grant_types.contains(&GrantType::ClientCredentials) {
-        return Err(OAuthError::UnauthorizedClient.because("the client may not use this grant type"));
+    if spec.grant_types.contains(&grant) {
+        return Ok(spec);
     }
-    let asked = asked_scopes(request.scope)?;
-    let audience = audience(spec, &request.resource, asked.as_ref())?;
-    let granted = directory.granted(client, audience.as_str());
-    let scopes = match asked {
-        Some(asked) if !asked.is_subset(&granted) => {
-            return Err(OAuthError::InvalidScope.because("a requested scope is not granted for this audience"));
+    Err(OAuthError::UnauthorizedClient.because("the client may not use this grant type"))
+}
+
+/// What a request is about, whether or not it is granted.
+struct Target {
+    audience: Audience,
+    /// None: all that is granted.
+    asked: Option<ScopeSet>,
+}
+
+// === impl Target ===
+
+impl Target {
+    fn read(spec: &Client, request: &TokenRequest<'_>) -> Result<Self, Denied> {
+        let asked = asked_scopes(request.scope)?;
+        Ok(Self { audience: audience(spec, &request.resource, asked.as_ref())?, asked })
+    }
+
+    /// What the client itself is granted of it.
+    fn granted(self, client: &ClientView, spec: &Client, directory: &Directory) -> Result<GrantDecision, Denied> {
+        let Self { audience, asked } = self;
+        let granted = directory.granted(client, audience.as_str());
+        let scopes = match asked {
+            Some(asked) if !asked.is_subset(&granted) => {
+                return Err(OAuthError::InvalidScope.because("a requested scope is not granted for this audience"));
+            }
+            Some(asked) => asked,
+            None => granted,
+        };
+        if scopes.is_empty() {
+            return Err(OAuthError::InvalidScope.because("no scope is granted for this audience"));
         }
-        Some(asked) => asked,
-        None => granted,
-    };
-    if scopes.is_empty() {
-        return Err(OAuthError::InvalidScope.because("no scope is granted for this audience"));
+        Ok(GrantDecision { audience, scopes, lifetime: lifetime(client, spec, directory) })
     }
-    Ok(GrantDecision { audience, scopes, lifetime: lifetime(client, spec, directory) })
 }
 
 /// The scopes named; none when the parameter is absent or empty.
@@ -319,6 +270,12 @@ mod tests {
     }
 
     #[test]
+    fn tok_10_a_client_without_the_grant_type_is_unauthorized() {
+        let exchanging = world(|spec| spec.grant_types = vec![GrantType::TokenExchange]);
+        assert_eq!(ask(&exchanging, &[ORDERS], None), "unauthorized_client");
+    }
+
+    #[test]
     fn a_suspended_client_is_answered_as_an_unknown_one() {
         let suspended = world(|spec| spec.state = ClientState::Suspended);
         assert_eq!(ask(&suspended, &[ORDERS], None), "invalid_client");
@@ -347,26 +304,13 @@ mod tests {
     #[test]
     fn tok_10_other_grant_types_are_unsupported() {
         assert_eq!(grant_type("client_credentials"), Ok(GrantType::ClientCredentials));
+        assert_eq!(grant_type(TOKEN_EXCHANGE), Ok(GrantType::TokenExchange));
         for text in ["password", "implicit", "authorization_code", "", "Client_Credentials"] {
             assert_eq!(
                 grant_type(text).map_err(|denied| denied.error),
                 Err(OAuthError::UnsupportedGrantType),
                 "{text}"
             );
-        }
-    }
-
-    #[test]
-    fn each_error_prints_its_code_and_has_the_status_of_its_rfc() {
-        for (error, code, status) in [
-            (OAuthError::InvalidRequest, "invalid_request", 400),
-            (OAuthError::InvalidClient, "invalid_client", 401),
-            (OAuthError::UnauthorizedClient, "unauthorized_client", 400),
-            (OAuthError::InvalidTarget, "invalid_target", 400),
-            (OAuthError::InsufficientScope, "insufficient_scope", 403),
-            (OAuthError::TemporarilyUnavailable, "temporarily_unavailable", 503),
-        ] {
-            assert_eq!((error.code(), error.to_string().as_str(), error.status()), (code, code, status));
         }
     }
 }
