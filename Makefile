@@ -19,7 +19,9 @@ demo: ## the whole life of a client before your eyes; needs only Rust and a C co
 	@$(CARGO) run --quiet -- demo
 
 .PHONY: test
-test: tools lint unit it chart ## everything: set-up, lint, unit tests, integration tests, the chart
+test: tools lint unit it chart ## everything: set-up, lint, unit tests, integration tests, the chart, and stories on real pods where they can run
+	@if [ -n "$(E2E_KUBECONFIG)" ] || tests/cluster/cluster.sh possible; then $(MAKE) --no-print-directory e2e; \
+	else echo "LEFT OUT: make e2e, the stories on real pods; run it as root, or name a cluster in E2E_KUBECONFIG" >&2; fi
 
 .PHONY: tools
 tools: ## install what the tests need into a cache outside the clone

@@ -5,12 +5,19 @@
 #   cluster.sh up DIR             bring it up and leave it there; DIR/kubeconfig is cluster-admin
 #   cluster.sh enter DIR COMMAND… run something in the network of such a cluster
 #   cluster.sh down DIR           take it down
+#   cluster.sh possible           whether this machine and user may bring one up; says why not
 #
 # Every process of it lives in namespaces (processes, mounts, network) of its own: nothing it does to them touches the machine, and
 # all of it ends with its first process, node.sh, which ends with us, whatever happens to us. DIR/images/*.tar are the images its
 # pods may use. When the run fails its logs stay in DIR/log.
 set -euo pipefail
 verb=${1:?verb}
+if [ "$verb" = possible ]; then
+  [ "$(id -u)" = 0 ] || { echo "it takes root" >&2; exit 1; }
+  # What a node needs most: namespaces of its own in which it may mount.
+  unshare --net --mount --pid --fork --mount-proc mount -t tmpfs probe /mnt || { echo "this machine gives no namespaces" >&2; exit 1; }
+  exit
+fi
 mkdir -p "${2:?folder}"
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(cd "$2" && pwd)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The images of the end-to-end tests, as archives.  usage: images.sh PROFILE DIR
 #
-# Countersign as `make image` builds it, and a visitor: a pod from which a story looks at the cluster, with the curl and the shell of
-# this machine. Our own cluster also needs the pause container and CoreDNS. On a cluster of yours, load or push the first two and
-# name their place in E2E_IMAGES (default `local`): $E2E_IMAGES/countersign:e2e, $E2E_IMAGES/visitor:e2e.
+# Countersign as `make image` builds it; a visitor: a pod from which a story looks at the cluster, with the curl and the shell of this
+# machine; Envoy and nginx as they come. Our own cluster also needs the pause container and CoreDNS. On a cluster of yours, load or push
+# the first four and name their place in E2E_IMAGES (default `local`): $E2E_IMAGES/countersign:e2e, $E2E_IMAGES/visitor:e2e and so on.
 set -euo pipefail
 profile=${1:?profile}
 mkdir -p "${2:?folder}"
@@ -15,5 +15,7 @@ image/build.sh --profile "$profile" --name local/countersign:e2e --output "$dir/
 archive() { local name=$1; shift; image/archive.sh --name "local/$name:e2e" --output "$dir/$name.tar" "$@" >/dev/null; }
 archive visitor --entrypoint '"/bin/sleep", "infinity"' /bin/sh="$(command -v sh)" /bin/sleep="$(command -v sleep)" \
   /bin/cat="$(command -v cat)" /bin/curl="$(command -v curl)" /bin/getent="$(command -v getent)"
+archive envoy /envoy=$tools/envoy
+archive nginx /nginx=$tools/nginx
 [ ! -e $tools/coredns ] || archive coredns /coredns=$tools/coredns
 [ ! -e $tools/pause ] || archive pause /pause=$tools/pause

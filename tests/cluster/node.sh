@@ -69,7 +69,8 @@ control_plane() {
     --authorization-mode Node,RBAC --kubelet-preferred-address-types InternalIP \
     --kubelet-client-certificate kubelet-client.crt --kubelet-client-key kubelet-client.key \
     --service-account-key-file service-accounts.pub --service-account-signing-key-file service-accounts.key \
-    --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range 10.96.0.0/16 --profiling=false --v 1
+    --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range 10.96.0.0/16 --profiling=false --v 1 \
+    --audit-policy-file "$here/audit.yaml" --audit-log-path audit.log --audit-log-mode blocking
   until_true "the API server is ready" api_is_ready
   start kube-controller-manager "$tools/kube-controller-manager" --kubeconfig kubeconfig --leader-elect=false \
     --service-account-private-key-file service-accounts.key --root-ca-file ca.crt --profiling=false

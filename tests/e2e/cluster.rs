@@ -6,6 +6,7 @@ use crate::support::kubectl::Kubectl;
 use crate::support::scratch::Scratch;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 pub struct Cluster {
     pub kubectl: Kubectl,
@@ -67,6 +68,15 @@ impl Drop for Namespace<'_> {
         }
         // It may be gone already; the story does not wait for it.
         self.kubectl.run(&["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"]);
+    }
+}
+
+/// Waits for what takes a few seconds, a minute at most.
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

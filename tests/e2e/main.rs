@@ -15,8 +15,15 @@
 mod cluster;
 mod deletion;
 mod first_call;
+mod load;
 mod names;
+mod permissions;
 mod release;
+mod restarts;
+mod sidecar;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod upgrade;
 mod visitor;
+#[path = "../soak/wire.rs"]
+mod wire;

@@ -3,7 +3,7 @@
 //! A release has a namespace, permissions and an issuer name of its own. The definitions of the custom resources are the cluster's,
 //! so there is one release at a time.
 
-use crate::cluster::{Cluster, image, tell};
+use crate::cluster::{Cluster, image, tell, until};
 use crate::support::kubectl::Kubectl;
 use crate::support::scratch::Scratch;
 use crate::support::tls::Certificates;
@@ -32,17 +32,54 @@ pub struct Release<'a> {
 impl<'a> Release<'a> {
     /// Installs it and waits until every role is ready, a minute at most.
     pub fn install(cluster: &'a Cluster) -> Self {
+        Self::install_with(cluster, &[])
+    }
+
+    /// The same with more flags for Helm.
+    pub fn install_with(cluster: &'a Cluster, flags: &[&str]) -> Self {
         let name = Cluster::name("countersign");
         let release = Self { kubectl: &cluster.kubectl, name, folder: Scratch::new("release") };
         let namespace = release.system_namespace();
         release.kubectl.must(&["create", "namespace", &namespace]);
         release.kubectl.must(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"]);
         release.certificates();
-        let begun = Instant::now();
-        release.helm(&["install", &release.name, "charts/countersign", "--values", &release.values()]);
-        release.must(&["wait", "--for=condition=Available", "--timeout=60s", "deployment", "--all"]);
-        eprintln!("every role was ready after {:.1?}", begun.elapsed());
+        release.install_again(flags);
         release
+    }
+
+    /// Installs what was uninstalled.
+    pub fn install_again(&self, flags: &[&str]) {
+        let begun = Instant::now();
+        self.chart("install", flags);
+        self.must(&["wait", "--for=condition=Available", "--timeout=60s", "deployment", "--all"]);
+        eprintln!("every role was ready after {:.1?}", begun.elapsed());
+    }
+
+    /// Upgrades it to its first values and what these flags say besides; whether its pods come up is for the story to see.
+    pub fn upgrade(&self, flags: &[&str]) {
+        self.chart("upgrade", flags);
+    }
+
+    fn chart(&self, verb: &str, flags: &[&str]) {
+        self.helm(&[&[verb, &self.name, "charts/countersign", "--values", &self.values()], flags].concat());
+    }
+
+    /// Waits until the pods of every role are those of its last change, and those before it are gone.
+    pub fn rolled_out(&self) {
+        for role in ["verifier", "issuer", "controller"] {
+            self.must(&["rollout", "status", "--timeout=120s", &self.deployment(role)]);
+        }
+        self.until_none_ends();
+    }
+
+    /// Waits until no pod is about to end.
+    pub fn until_none_ends(&self) {
+        let ending = ["get", "pods", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}"];
+        until("no pod is about to end", || self.must(&ending).is_empty());
+    }
+
+    pub fn deployment(&self, role: &str) -> String {
+        format!("deployment/{}-{role}", self.name)
     }
 
     pub fn system_namespace(&self) -> String {
@@ -100,7 +137,8 @@ impl<'a> Release<'a> {
         file.to_str().expect("the clone's path is text").to_owned()
     }
 
-    fn host(&self, role: &str) -> String {
+    /// The name of a role's Service.
+    pub fn host(&self, role: &str) -> String {
         format!("{}-{role}.{}.svc", self.name, self.system_namespace())
     }
 

@@ -54,6 +54,27 @@ impl<'a> Visitor<'a> {
         json["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
     }
 
+    /// Gives a token back (RFC 7009).
+    pub fn revoke(&self, token: &str) {
+        let status = self.sh(&format!(
+            r#"cd /credentials && endpoint=$(/bin/cat token_endpoint) && /bin/curl --silent --show-error --max-time 10 --cacert ca.crt \
+                --output /dev/null --write-out %{{http_code}} --user "$(/bin/cat client_id):$(/bin/cat client_secret)" \
+                --data 'token={token}' "${{endpoint%/token}}/revoke""#
+        ));
+        assert_eq!(status, "200");
+    }
+
+    /// The statuses of so many requests for a token, a little apart; each over a connection of its own.
+    pub fn token_statuses(&self, requests: usize) -> Vec<String> {
+        let answers = self.sh(&format!(
+            r#"cd /credentials && i=0; while [ $i -lt {requests} ]; do i=$((i+1)); /bin/sleep 0.05; \
+                /bin/curl --silent --show-error --max-time 10 --cacert ca.crt --output /dev/null --write-out '%{{http_code}} %{{errormsg}}\n' \
+                --user "$(/bin/cat client_id):$(/bin/cat client_secret)" --data grant_type=client_credentials "$(/bin/cat token_endpoint)" || true; \
+            done"#
+        ));
+        answers.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
     /// The status with which a verifier, trusted by the Secret's authority, answers for a request to `host`.
     pub fn verdict(&self, url: &str, host: &str, token: Option<&str>) -> String {
         let token = token.map(|token| format!("--header 'Authorization: Bearer {token}'")).unwrap_or_default();
