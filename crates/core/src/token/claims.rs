@@ -183,16 +183,16 @@ pub(super) fn parse(payload: &[u8], key_id: &KeyId, issuer: &str) -> Result<Acce
     })
 }
 
-fn member<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a Value, TokenRefusal> {
+pub(super) fn member<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a Value, TokenRefusal> {
     claims.get(name).ok_or(TokenRefusal::MissingClaim)
 }
 
-fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a str, TokenRefusal> {
+pub(super) fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Result<&'a str, TokenRefusal> {
     member(claims, name)?.as_str().ok_or(TokenRefusal::BadClaims)
 }
 
 /// Whole seconds since 1970: never text, never a fraction, never before or after any calendar.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<i64, TokenRefusal> {
+pub(super) fn time(claims: &Map<String, Value>, name: &str) -> Result<i64, TokenRefusal> {
     let seconds = member(claims, name)?.as_i64().ok_or(TokenRefusal::BadClaims)?;
     if (0..=LAST_SECOND).contains(&seconds) { Ok(seconds) } else { Err(TokenRefusal::BadClaims) }
 }

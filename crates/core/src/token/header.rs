@@ -21,10 +21,7 @@ const UNSUPPORTED: [&str; 5] = ["crit", "b64", "enc", "zip", "cty"];
 
 /// Reads the decoded header.
 pub(super) fn parse(bytes: &[u8]) -> Result<Header, TokenRefusal> {
-    let members = json::object(bytes).ok_or(TokenRefusal::BadHeader)?;
-    if UNSUPPORTED.iter().any(|name| members.contains_key(*name)) {
-        return Err(TokenRefusal::UnsupportedHeader);
-    }
+    let members = supported(bytes)?;
     let media_type = text(&members, "typ").ok_or(TokenRefusal::WrongType)?;
     if !["at+jwt", "application/at+jwt"].iter().any(|expected| media_type.eq_ignore_ascii_case(expected)) {
         return Err(TokenRefusal::WrongType);
@@ -35,6 +32,25 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, TokenRefusal> {
         algorithm: algorithm.parse().map_err(|_| TokenRefusal::WrongAlgorithm)?,
         key_id: KeyId::new(key_id).map_err(|_| TokenRefusal::BadHeader)?,
     })
+}
+
+/// Reads the decoded header of another issuer's JWT: its algorithm, and its key by a name of their choice.
+pub(super) fn parse_foreign(bytes: &[u8]) -> Result<(Algorithm, String), TokenRefusal> {
+    let members = supported(bytes)?;
+    if members.contains_key("typ") && !text(&members, "typ").is_some_and(|typ| typ.eq_ignore_ascii_case("JWT")) {
+        return Err(TokenRefusal::WrongType);
+    }
+    let algorithm = text(&members, "alg").ok_or(TokenRefusal::BadHeader)?;
+    let key_id = text(&members, "kid").ok_or(TokenRefusal::BadHeader)?;
+    Ok((algorithm.parse().map_err(|_| TokenRefusal::WrongAlgorithm)?, key_id.to_owned()))
+}
+
+fn supported(bytes: &[u8]) -> Result<Map<String, Value>, TokenRefusal> {
+    let members = json::object(bytes).ok_or(TokenRefusal::BadHeader)?;
+    if UNSUPPORTED.iter().any(|name| members.contains_key(*name)) {
+        return Err(TokenRefusal::UnsupportedHeader);
+    }
+    Ok(members)
 }
 
 fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

@@ -49,6 +49,9 @@ enum Material {
     Rsa { n: String, e: String },
 }
 
+/// The members of [`Text`].
+const MEMBERS: [&str; 9] = ["alg", "crv", "e", "kid", "kty", "n", "use", "x", "y"];
+
 /// A JWK as it is written: the only members a public key of ours has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +89,13 @@ impl PublicJwk {
             _ => return Err(JwkError::Malformed),
         };
         Self::new(algorithm, material)
+    }
+
+    /// From a JWK of another issuer: its `kid` is theirs, and members we do not know are stepped over.
+    pub(super) fn foreign(mut jwk: serde_json::Map<String, serde_json::Value>) -> Option<(String, Self)> {
+        jwk.retain(|name, _| MEMBERS.contains(&name.as_str()));
+        let text: Text = serde_json::from_value(jwk.into()).ok()?;
+        Some((text.kid.clone(), text.key().ok()?))
     }
 
     fn new(algorithm: Algorithm, material: Material) -> Result<Self, JwkError> {
@@ -146,7 +156,15 @@ impl PublicJwk {
 impl TryFrom<Text> for PublicJwk {
     type Error = JwkError;
     fn try_from(text: Text) -> Result<Self, JwkError> {
-        let Text { alg, crv, e, kid, kty, n, usage, x, y } = text;
+        let kid = text.kid.clone();
+        let key = text.key()?;
+        if key.key_id.as_str() == kid { Ok(key) } else { Err(JwkError::WrongKeyId) }
+    }
+}
+
+impl Text {
+    fn key(self) -> Result<PublicJwk, JwkError> {
+        let Self { alg, crv, e, kid: _, kty, n, usage, x, y } = self;
         let material = match (alg, kty.as_str(), crv.as_deref(), x, y, n, e) {
             (Algorithm::ES256, "EC", Some("P-256"), Some(x), Some(y), None, None)
             | (Algorithm::ES384, "EC", Some("P-384"), Some(x), Some(y), None, None) => Material::Ec { x, y },
@@ -154,11 +172,7 @@ impl TryFrom<Text> for PublicJwk {
             (Algorithm::RS256 | Algorithm::PS256, "RSA", None, None, None, Some(n), Some(e)) => Material::Rsa { n, e },
             _ => return Err(JwkError::Malformed),
         };
-        if usage != "sig" {
-            return Err(JwkError::Malformed);
-        }
-        let key = Self::new(alg, material)?;
-        if key.key_id.as_str() == kid { Ok(key) } else { Err(JwkError::WrongKeyId) }
+        if usage == "sig" { PublicJwk::new(alg, material) } else { Err(JwkError::Malformed) }
     }
 }
 

@@ -20,6 +20,7 @@ mod json;
 mod jwk;
 mod keys;
 mod refusal;
+mod service_account;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verify;
@@ -31,4 +32,5 @@ pub use earlier::{Delegation, Earlier, MAX_EXCHANGES};
 pub use jwk::{JwkError, Jwks, PublicJwk};
 pub use keys::{KeySet, VerificationKey};
 pub use refusal::TokenRefusal;
+pub use service_account::{ClusterIssuer, ClusterKeysError, ServiceAccountToken};
 pub use verify::{MAX_TOKEN, read_without_checking_signature, verify};

@@ -14,15 +14,15 @@ use crate::timings::Timings;
 pub const MAX_TOKEN: usize = 16 * 1024;
 
 /// The three parts of a compact JWS (RFC 7515 section 7.1).
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     /// Header and claims with the point between them: what is signed.
-    signed: &'a str,
-    header: &'a str,
-    claims: &'a str,
-    signature: &'a str,
+    pub(super) signed: &'a str,
+    pub(super) header: &'a str,
+    pub(super) claims: &'a str,
+    pub(super) signature: &'a str,
 }
 
-fn split(text: &str) -> Result<Parts<'_>, TokenRefusal> {
+pub(super) fn split(text: &str) -> Result<Parts<'_>, TokenRefusal> {
     if text.len() > MAX_TOKEN {
         return Err(TokenRefusal::TooLong);
     }
@@ -35,7 +35,7 @@ fn split(text: &str) -> Result<Parts<'_>, TokenRefusal> {
 }
 
 /// Decodes strictly: the URL alphabet, no padding, no white space, no stray bits in the last character.
-fn decode(part: &str) -> Result<Vec<u8>, TokenRefusal> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, TokenRefusal> {
     BASE64URL.decode(part).map_err(|_| TokenRefusal::Malformed)
 }
 

@@ -4,6 +4,7 @@ mod claims;
 mod differential;
 mod exchanged;
 mod keys;
+mod service_account;
 mod structure;
 mod times;
 mod unsigned;
