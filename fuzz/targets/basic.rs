@@ -1,6 +1,6 @@
 //! Client credentials: lines of `Authorization` headers, an empty line, a body.
 
-use countersign::http::credentials::{Presented, presented};
+use countersign::http::credentials::{JWT_BEARER, Presented, presented};
 use countersign::http::form::Form;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
@@ -32,6 +32,13 @@ pub fn run(data: &[u8]) {
             assert!(headers.len() == 1 || (by_form && form.get("client_secret") == Some(secret.expose())));
             assert_eq!(format!("{secret:?}"), "…");
         }
-        Presented::Nothing | Presented::Public { .. } | Presented::Assertion { .. } => assert!(headers.is_empty()),
+        Presented::Assertion { client_id, assertion } => {
+            assert!(headers.is_empty() && !by_form);
+            assert_eq!(form.get("client_assertion_type"), Some(JWT_BEARER));
+            assert_eq!(form.get("client_assertion"), Some(assertion.expose()));
+            assert_eq!(form.get("client_id"), *client_id);
+            assert_eq!(format!("{assertion:?}"), "…");
+        }
+        Presented::Nothing | Presented::Public { .. } => assert!(headers.is_empty() && !by_assertion),
     }
 }

@@ -40,6 +40,7 @@ use crate::runtime::readiness::Condition;
 use crate::runtime::serve::Limits;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
+use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::{Feed, Role, Sources};
 use crate::verifier::{self, Verifier};
 
@@ -123,6 +124,7 @@ impl<'a> Roles<'a> {
 
     /// Serves `/oauth2/*`; returns the address bound.
     pub(crate) async fn issuer(&mut self, listen: SocketAddr, tls: &Tls) -> Result<SocketAddr> {
+        let cluster_keys = self.cluster_keys();
         let settings = &self.site.settings;
         let (clock, timings) = (self.process.clock.clone(), settings.timings);
         let (signers, usage) = (Live::new(Signers::default()), SecretUsage::default());
@@ -149,10 +151,20 @@ impl<'a> Roles<'a> {
             contact: self.objects.contact().clone(),
             sink: self.sink("issuer"),
             usage: usage.clone(),
+            cluster_keys,
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));
         self.process.serve(("issuer port", "--listen"), (listen, tls), Limits::default(), routes).await
+    }
+
+    /// Keeps what ServiceAccount tokens are checked with; without a cluster nobody makes such tokens.
+    fn cluster_keys(&mut self) -> Option<ClusterKeys> {
+        let Objects::Kube(store) = &self.objects else { return None };
+        let keys = ClusterKeys::new(self.site.settings.timings.offline_grace);
+        let follow = keys.clone().follow(store.clone(), self.process.clock.clone(), self.process.supervisor.shutdown());
+        self.process.supervisor.spawn("cluster-keys", follow);
+        Some(keys)
     }
 
     /// Serves the verifier's two ports; returns the addresses bound, gRPC first.

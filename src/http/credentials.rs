@@ -21,9 +21,12 @@ pub enum Presented<'a> {
     Public { client_id: &'a str },
     /// A client id and its secret.
     Secret { client_id: Cow<'a, str>, secret: Secret<'a> },
-    /// A signed assertion (RFC 7523).
-    Assertion { client_id: Option<&'a str> },
+    /// A signed assertion (RFC 7523), and the client it is presented for, if the request names one.
+    Assertion { client_id: Option<&'a str>, assertion: Secret<'a> },
 }
+
+/// The only type of assertion there is here (RFC 7523 section 2.2).
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A secret value, never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum CredentialsError {
     SeveralClients,
     #[error("the Authorization header cannot be understood")]
     Header,
+    #[error("client_assertion and client_assertion_type {JWT_BEARER} belong together")]
+    Assertion,
 }
 
 impl Secret<'_> {
@@ -57,8 +62,9 @@ impl fmt::Debug for Secret<'_> {
 pub fn presented<'a>(headers: &HeaderMap, form: &'a Form<'_>) -> Result<Presented<'a>, CredentialsError> {
     let client_id = form.get("client_id");
     let secret = form.get("client_secret");
-    let assertion = form.get("client_assertion").or(form.get("client_assertion_type"));
-    let ways = [headers.contains_key(header::AUTHORIZATION), secret.is_some(), assertion.is_some()];
+    let assertion = (form.get("client_assertion"), form.get("client_assertion_type"));
+    let asserted = assertion.0.or(assertion.1).is_some();
+    let ways = [headers.contains_key(header::AUTHORIZATION), secret.is_some(), asserted];
     if ways.into_iter().filter(|used| *used).count() > 1 {
         return Err(CredentialsError::Several);
     }
@@ -68,13 +74,16 @@ pub fn presented<'a>(headers: &HeaderMap, form: &'a Form<'_>) -> Result<Presente
             _ => Ok(Presented::Secret { client_id: Cow::Owned(id), secret: Secret(Cow::Owned(secret)) }),
         };
     }
-    match (client_id, secret, assertion) {
-        (client_id, None, Some(_)) => Ok(Presented::Assertion { client_id }),
-        (Some(id), Some(secret), _) => {
+    if asserted {
+        let (Some(assertion), Some(JWT_BEARER)) = assertion else { return Err(CredentialsError::Assertion) };
+        return Ok(Presented::Assertion { client_id, assertion: Secret(Cow::Borrowed(assertion)) });
+    }
+    match (client_id, secret) {
+        (Some(id), Some(secret)) => {
             Ok(Presented::Secret { client_id: Cow::Borrowed(id), secret: Secret(Cow::Borrowed(secret)) })
         }
-        (Some(client_id), None, None) => Ok(Presented::Public { client_id }),
-        (None, ..) => Ok(Presented::Nothing),
+        (Some(client_id), None) => Ok(Presented::Public { client_id }),
+        (None, _) => Ok(Presented::Nothing),
     }
 }
 

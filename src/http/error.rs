@@ -113,6 +113,9 @@ impl From<CredentialsError> for Refusal {
             }
             CredentialsError::SeveralClients => Self::invalid_request("the request names more than one client"),
             CredentialsError::Header => Self::invalid_client(),
+            CredentialsError::Assertion => Self::invalid_request(
+                "client_assertion needs client_assertion_type urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ),
         }
     }
 }

@@ -1,31 +1,26 @@
-//! Whether a client is who it says it is: a value the controller signed for it, or one on record.
-//!
-//! Flows in: what was presented, the snapshot, the other end's address. Flows out: the client, or a refusal whose bytes
-//! and work do not tell an unknown client from a wrong secret.
+//! Whether a client is who it says it is: a value the controller signed for it, one on record, or a ServiceAccount's token.
 //!
 //! ```text
-//! SHA-256 ─► known good? ─► still good by this snapshot ─► the client
-//!               │ no
-//!               ▼
-//! too many failures? ─► signature or record ─► the client, a wait for one not seen yet, or 401; a failure counted
+//! presented ─► too many failures? ─► secrets, assertions ─► the client, a wait for one not seen yet, or 401; a failure counted
 //! ```
+//! Flows in: what was presented, the snapshot, the other end's address. Flows out: the client, or a refusal whose bytes
+//! and work do not tell an unknown client from a wrong secret. Each method is a file of its own and an arm here.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::client::{Client, SecretMode, SecretSettings};
-use countersign_core::client_secret::{KeptRecord, Presented as Value, Record, Refusal as SecretRefusal, accept};
+use countersign_core::client::Client;
 use countersign_core::directory::ClientView;
-use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::credentials::{Presented, Secret};
 use crate::http::error::Refusal;
 use crate::http::limiter::{Cell, Limiter, Rate};
-use crate::issuer::proven::{Digest, Proof, Proven};
-use crate::issuer::usage::{LastUse, SecretUsage};
+use crate::issuer::Parts;
+use crate::issuer::assertions::{self, Assertions};
+use crate::issuer::secrets::{Attempt, Secrets};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::snapshot::Snapshot;
@@ -54,10 +49,9 @@ pub(crate) struct Caller {
 /// Checks clients.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
-    issuer_name: IssuerName,
+    secrets: Secrets,
+    assertions: Assertions,
     clock: Clock,
-    proven: Proven,
-    usage: SecretUsage,
     of_client: Limiter,
     of_address: Limiter,
     beyond: Cell,
@@ -66,7 +60,7 @@ pub(crate) struct Authenticator {
 }
 
 /// What one look at a snapshot says.
-enum Look {
+pub(super) enum Look {
     Good(Arc<ClientView>, Client),
     NotYet(Missing),
     Bad,
@@ -74,7 +68,7 @@ enum Look {
 
 /// What a value waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
+pub(super) enum Missing {
     /// It is well signed for a client this snapshot does not hold.
     Client,
     /// It is signed, it says, with the key after the newest known.
@@ -87,12 +81,11 @@ type Seat<'a> = Option<(Missing, SemaphorePermit<'a>)>;
 // === impl Authenticator ===
 
 impl Authenticator {
-    pub(crate) fn new(issuer_name: IssuerName, clock: Clock, usage: SecretUsage) -> Self {
+    pub(crate) fn new(parts: &Parts) -> Self {
         Self {
-            issuer_name,
-            clock,
-            proven: Proven::default(),
-            usage,
+            secrets: Secrets::new(parts),
+            assertions: Assertions::new(parts),
+            clock: parts.clock.clone(),
             of_client: Limiter::new(OF_CLIENT, CELLS),
             of_address: Limiter::new(OF_ADDRESS, CELLS),
             beyond: Cell::new(BEYOND),
@@ -108,26 +101,62 @@ impl Authenticator {
         presented: &Presented<'_>,
         peer: Option<IpAddr>,
     ) -> Result<Caller, Refusal> {
-        let snapshot = live.load_full();
-        // Public clients and assertions are not built yet: the Directory accepts no client that could use them.
-        let Presented::Secret { client_id, secret } = presented else { return Err(Refusal::invalid_client()) };
-        let id = &**client_id;
-        let digest = Digest::of(id, secret.expose());
-        if let Some((client, spec)) = self.proven_before(&snapshot, id, &digest) {
+        match presented {
+            Presented::Secret { client_id, secret } => self.by_secret(live, (client_id, secret), peer).await,
+            Presented::Assertion { client_id, assertion } => {
+                self.by_assertion(live, (*client_id, assertion), peer).await
+            }
+            // Public clients are not built yet: the Directory accepts none.
+            Presented::Nothing | Presented::Public { .. } => Err(Refusal::invalid_client()),
+        }
+    }
+
+    async fn by_assertion(
+        &self,
+        live: &Live<Snapshot>,
+        (client_id, assertion): (Option<&str>, &Secret<'_>),
+        peer: Option<IpAddr>,
+    ) -> Result<Caller, Refusal> {
+        let (id, peer, now) = (client_id.unwrap_or_default(), source(peer), self.clock.now());
+        self.hold_back(id, peer, now)?;
+        let Some(token) = self.assertions.verify(assertion, &self.clock).await? else {
+            return Err(self.failed(id, peer, now));
+        };
+        let look = |snapshot: &Snapshot| assertions::client(snapshot, &token, client_id);
+        match self.look_patiently(live, live.load_full(), client_id, look).await? {
+            Some(caller) => Ok(caller),
+            None => Err(self.failed(id, peer, now)),
+        }
+    }
+
+    async fn by_secret(
+        &self,
+        live: &Live<Snapshot>,
+        (id, secret): (&str, &Secret<'_>),
+        peer: Option<IpAddr>,
+    ) -> Result<Caller, Refusal> {
+        let (snapshot, attempt) = (live.load_full(), Attempt::new(id, secret));
+        if let Some((client, spec)) = self.secrets.proven_before(&snapshot, &attempt) {
             return Ok(Caller { snapshot, client, spec });
         }
         let now = self.clock.now();
         let peer = source(peer);
-        if let Some(wait) = self.of_client.wait((id, peer), now).or(self.of_address.wait(peer, now)) {
-            self.beyond.count(now).map_err(|_| Refusal::too_many(wait))?;
-        }
-        if snapshot.client_secret_keys.is_empty() && Value::parse(secret.expose()).is_ok() {
+        self.hold_back(id, peer, now)?;
+        if snapshot.client_secret_keys.is_empty() && attempt.is_signed() {
             return Err(Refusal::unavailable("client secrets cannot be checked yet"));
         }
-        let attempt = Attempt { id, secret, digest };
-        match self.look_patiently(live, snapshot, &attempt).await? {
+        let look = |snapshot: &Snapshot| Ok(self.secrets.look(snapshot, &attempt));
+        match self.look_patiently(live, snapshot, Some(id), look).await? {
             Some(caller) => Ok(caller),
             None => Err(self.failed(id, peer, now)),
+        }
+    }
+
+    /// Those who failed too often are held back, but for a few.
+    fn hold_back(&self, id: &str, peer: IpAddr, now: Timestamp) -> Result<(), Refusal> {
+        match self.of_client.wait((id, peer), now).or(self.of_address.wait(peer, now)) {
+            Some(wait) => self.beyond.count(now).map_err(|_| Refusal::too_many(wait)),
+            None => Ok(()),
         }
     }
 
@@ -138,41 +167,19 @@ impl Authenticator {
         }
     }
 
-    /// The client, if this very value was found good before and still is by this snapshot.
-    fn proven_before(&self, snapshot: &Snapshot, id: &str, digest: &Digest) -> Option<(Arc<ClientView>, Client)> {
-        let proof = self.proven.get(&snapshot.client_secret_keys, digest)?;
-        let (client, spec) = usable(snapshot, id)?;
-        let settings = spec.secret()?;
-        let good = match &proof {
-            Proof::Signed { client: uid, issued_at, .. } => {
-                *uid == client.object.uid
-                    && is_signed(settings)
-                    && *issued_at >= not_before(&client, settings).as_second()
-            }
-            Proof::Recorded(record) => {
-                let kept = snapshot.records.get(&client.object.object);
-                is_recorded(settings)
-                    && kept.is_some_and(|kept| kept.record == *record && !kept.has_ended(self.clock.now()))
-            }
-        };
-        if let (true, Proof::Signed { issued_at, last_use, .. }) = (good, &proof) {
-            self.usage.note(&client.object, *issued_at, last_use, self.clock.now());
-        }
-        good.then_some((client, spec))
-    }
-
     /// The client; none where the value is bad, or what it waits for did not come; an error where too many wait.
     async fn look_patiently(
         &self,
         live: &Live<Snapshot>,
         mut snapshot: Arc<Snapshot>,
-        attempt: &Attempt<'_>,
+        id: Option<&str>,
+        look: impl Fn(&Snapshot) -> Result<Look, Refusal>,
     ) -> Result<Option<Caller>, Refusal> {
         let mut changes = live.subscribe();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut seat = None;
         loop {
-            match self.look(&snapshot, attempt) {
+            match look(&snapshot)? {
                 Look::Good(client, spec) => return Ok(Some(Caller { snapshot, client, spec })),
                 Look::Bad => return Ok(None),
                 Look::NotYet(missing) => self.sit(&mut seat, missing)?,
@@ -180,7 +187,7 @@ impl Authenticator {
             // What was published before the subscription is seen here, what comes after it wakes. Most changes concern
             // others and are not worth a signature check.
             let mut next = live.load_full();
-            while !is_news(&next, &snapshot, attempt.id) {
+            while !is_news(&next, &snapshot, id) {
                 if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                     return Ok(None);
                 }
@@ -203,117 +210,20 @@ impl Authenticator {
         *seat = Some((missing, free));
         Ok(())
     }
-
-    /// The same work whether the client is known or not, by the form of what was presented.
-    fn look(&self, snapshot: &Snapshot, attempt: &Attempt<'_>) -> Look {
-        let known = snapshot.directory.client(attempt.id).is_some();
-        let usable = usable(snapshot, attempt.id);
-        let settings = usable.as_ref().and_then(|(_, spec)| spec.secret());
-        let client = usable.as_ref().zip(settings);
-        let proof = match Value::parse(attempt.secret.expose()) {
-            Ok(value) => self.check_signed(snapshot, attempt, value.version, client),
-            Err(_) => check_recorded(snapshot, attempt, client, self.clock.now()),
-        };
-        match (proof, usable) {
-            (Checked::Proven(proof), Some((client, spec))) => {
-                self.proven.insert(&snapshot.client_secret_keys, attempt.digest, proof);
-                Look::Good(client, spec)
-            }
-            (Checked::WellSigned, None) if !known => Look::NotYet(Missing::Client),
-            (Checked::Early, _) => Look::NotYet(Missing::Key),
-            _ => Look::Bad,
-        }
-    }
-
-    fn check_signed(
-        &self,
-        snapshot: &Snapshot,
-        attempt: &Attempt<'_>,
-        version: u32,
-        client: Option<Usable<'_>>,
-    ) -> Checked {
-        // A client id that is none has no client; one that cannot have been signed for keeps the work the same.
-        let Ok(id) = ClientId::new(attempt.id).or_else(|_| ClientId::new("-")) else { return Checked::Bad };
-        let earliest = client.map_or(Timestamp::MIN, |((client, _), settings)| not_before(client, settings));
-        let keys = &snapshot.client_secret_keys;
-        let accepted = match accept(attempt.secret.expose(), &id, &self.issuer_name, keys, earliest) {
-            Ok(accepted) => accepted,
-            Err(SecretRefusal::UnknownVersion)
-                if keys.active().is_some_and(|known| known.checked_add(1) == Some(version)) =>
-            {
-                return Checked::Early;
-            }
-            Err(_) => return Checked::Bad,
-        };
-        match client {
-            None if id.as_str() == attempt.id => Checked::WellSigned,
-            Some(((client, _), settings)) if is_signed(settings) => {
-                let (issued_at, last_use) = (accepted.issued_at.as_second(), LastUse::default());
-                self.usage.note(&client.object, issued_at, &last_use, self.clock.now());
-                Checked::Proven(Proof::Signed { client: client.object.uid.clone(), issued_at, last_use })
-            }
-            _ => Checked::Bad,
-        }
-    }
 }
 
-type Found = (Arc<ClientView>, Client);
-type Usable<'a> = (&'a Found, &'a SecretSettings);
-
-struct Attempt<'a> {
-    id: &'a str,
-    secret: &'a Secret<'a>,
-    digest: Digest,
-}
-
-enum Checked {
-    Proven(Proof),
-    WellSigned,
-    Early,
-    Bad,
-}
-
-fn check_recorded(snapshot: &Snapshot, attempt: &Attempt<'_>, client: Option<Usable<'_>>, now: Timestamp) -> Checked {
-    let Some(key) = &snapshot.record_key else { return Checked::Bad };
-    let Ok(id) = ClientId::new(attempt.id).or_else(|_| ClientId::new("-")) else { return Checked::Bad };
-    let kept = client.and_then(|((client, _), _)| snapshot.records.get(&client.object.object));
-    let matching = matching(kept, now, |record| record.matches(key, &id, attempt.secret.expose()));
-    match (client, matching) {
-        (Some((_, settings)), Some(record)) if is_recorded(settings) => Checked::Proven(Proof::Recorded(record)),
-        _ => Checked::Bad,
-    }
-}
-
-/// The record, if it matches and has not ended. One comparison whether there is a record or not.
-fn matching(kept: Option<&KeptRecord>, now: Timestamp, matches: impl FnOnce(&Record) -> bool) -> Option<Record> {
-    let matches = matches(kept.map_or(&Record::OF_NOTHING, |kept| &kept.record));
-    kept.filter(|kept| matches && !kept.has_ended(now)).map(|kept| kept.record.clone())
-}
-
-fn usable(snapshot: &Snapshot, id: &str) -> Option<Found> {
+pub(super) type Found = (Arc<ClientView>, Client);
+pub(super) fn usable(snapshot: &Snapshot, id: &str) -> Option<Found> {
     let client = snapshot.directory.client(id)?;
     let spec = client.usable()?.clone();
     Some((Arc::clone(client), spec))
 }
 
 /// Whether the next snapshot may say something else about this client than the one before.
-fn is_news(next: &Snapshot, before: &Snapshot, id: &str) -> bool {
+fn is_news(next: &Snapshot, before: &Snapshot, id: Option<&str>) -> bool {
+    let Some(id) = id else { return !Arc::ptr_eq(&next.directory, &before.directory) };
     let client = |snapshot: &Snapshot| snapshot.directory.client(id).map(Arc::as_ptr);
     !Arc::ptr_eq(&next.client_secret_keys, &before.client_secret_keys) || client(next) != client(before)
-}
-
-fn is_signed(settings: &SecretSettings) -> bool {
-    matches!(settings.mode, SecretMode::Create | SecretMode::Adopt)
-}
-
-fn is_recorded(settings: &SecretSettings) -> bool {
-    matches!(settings.mode, SecretMode::Reference | SecretMode::Adopt)
-}
-
-/// The earliest issue time still good.
-fn not_before(client: &ClientView, settings: &SecretSettings) -> Timestamp {
-    let since = client.object.accepted_since.unwrap_or(client.object.created_at);
-    settings.reject_issued_before.map_or(since, |bound| bound.max(since))
 }
 
 /// The address failures are counted by: IPv6 by its /64, since one caller owns all of that.
@@ -322,33 +232,5 @@ fn source(peer: Option<IpAddr>) -> IpAddr {
         Some(IpAddr::V6(address)) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         Some(address) => address,
         None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[test]
-    fn there_is_one_comparison_whatever_is_recorded() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let kept = |until| KeptRecord { record: Record::OF_NOTHING, until };
-        for (kept, says, expected) in [
-            (None, false, false),
-            (None, true, false),
-            (Some(kept(None)), false, false),
-            (Some(kept(None)), true, true),
-            (Some(kept(Some(at(11)))), true, true),
-            (Some(kept(Some(at(10)))), true, false),
-        ] {
-            let comparisons = Cell::new(0);
-            let found = matching(kept.as_ref(), at(10), |_| {
-                comparisons.set(comparisons.get() + 1);
-                says
-            });
-            assert_eq!((found.is_some(), comparisons.get()), (expected, 1), "{kept:?}");
-        }
     }
 }

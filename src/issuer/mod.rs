@@ -9,6 +9,7 @@
 //! Flows in: form requests, the snapshot, the parsed private keys, the time. Flows out: tokens, what a token means to a
 //! resource server that may know, and revocations written before they are confirmed.
 
+mod assertions;
 mod authenticate;
 mod call;
 mod exchange;
@@ -18,6 +19,7 @@ pub mod keeper;
 mod metadata;
 mod proven;
 mod revoke;
+mod secrets;
 pub mod signer;
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,7 @@ use crate::runtime::contact::Contact;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
 use crate::snapshot::Snapshot;
+use crate::snapshot::cluster_keys::ClusterKeys;
 
 /// What the installation says.
 #[derive(Clone, Debug)]
@@ -72,6 +75,8 @@ pub struct Parts {
     pub sink: Arc<dyn Sink>,
     /// Where uses of secrets are noted for the heartbeat.
     pub usage: SecretUsage,
+    /// What ServiceAccount tokens are checked with; none where there is no cluster.
+    pub cluster_keys: Option<ClusterKeys>,
 }
 
 /// Everything a request needs, behind one pointer.
@@ -92,7 +97,7 @@ struct Issuer {
 pub fn router(parts: Parts, metrics: &Metrics) -> Router {
     let path = path_of(&parts.settings.issuer_url).to_owned();
     let issuer = Arc::new(Issuer {
-        authenticator: Authenticator::new(parts.settings.issuer_name.clone(), parts.clock.clone(), parts.usage.clone()),
+        authenticator: Authenticator::new(&parts),
         jwks: JwksDocument::new(parts.settings.timings.jwks_max_age),
         metadata: Metadata::new(&parts.settings.issuer_url),
         scans: introspect::scans(),

@@ -204,6 +204,16 @@ impl KubeStore {
         PostParams { field_manager: Some(self.manager.to_string()), ..PostParams::default() }
     }
 
+    /// A document of the API server that is no object, such as its JWKS.
+    pub async fn document(&self, path: &str) -> Result<String, Error> {
+        let call =
+            Call { verb: "get", kind: "document".to_owned(), key: Key::cluster(path), target: Request::new(path) };
+        let request = http::Request::get(path).body(Vec::new());
+        let request = request
+            .map_err(|error| call.failed(kube::Error::BuildRequest(kube::core::request::Error::BuildRequest(error))))?;
+        self.within_deadline(&call, self.client.request_text(request)).await
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         call: &Call,

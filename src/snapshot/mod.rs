@@ -4,6 +4,7 @@
 //! every role without a lock. A part that did not change keeps its pointer.
 
 mod build;
+pub mod cluster_keys;
 mod feed;
 mod offline;
 mod read;

@@ -7,6 +7,7 @@ mod exchange;
 mod grants;
 mod introspection;
 mod keys;
+mod service_accounts;
 mod sockets;
 #[cfg(feature = "otlp")]
 mod traces;

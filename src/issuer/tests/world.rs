@@ -40,6 +40,7 @@ use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::serve::Peer;
+use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::{PrivateKey, Snapshot};
 
 pub(super) const ISSUER: &str = "https://auth.example.com";
@@ -91,10 +92,10 @@ impl Sink for TestSink {
 impl World {
     /// `shop.checkout`, `shop.orders` (confidential) and `shop.app` (public) beside the policy; `web.frontend` elsewhere.
     pub(super) fn new() -> Self {
-        Self::with_body(BodyLimits::default())
+        Self::with(BodyLimits::default(), None)
     }
 
-    pub(super) fn with_body(body: BodyLimits) -> Self {
+    pub(super) fn with(body: BodyLimits, cluster_keys: Option<ClusterKeys>) -> Self {
         let timings = Timings::default();
         let clock = Clock::fixed(at(0));
         let contact = Contact::never();
@@ -126,6 +127,7 @@ impl World {
             contact: contact.clone(),
             sink: sink.clone(),
             usage: usage.clone(),
+            cluster_keys,
         };
         let router = router(parts, &Metrics::new());
         Self { clock, contact, live, usage, sink, readiness, keeper, router, secret_signer }

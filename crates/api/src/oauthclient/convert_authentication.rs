@@ -2,11 +2,12 @@
 
 use countersign_core::client as core;
 use countersign_core::client::{Method as CoreMethod, SecretSettings};
-use countersign_core::names::ObjectRef;
+use countersign_core::names::{ObjectName, ObjectRef};
 use countersign_core::policy::Problem;
 
 use super::{
     AtDeadline, Authentication, ClientSecret, Method, MethodType, Retirement, SecretKeys, SecretMode, SecretRotation,
+    ServiceAccount,
 };
 use crate::problems::{Problems, read, unknown_word};
 
@@ -32,7 +33,10 @@ pub(super) fn methods(
                 let settings = secret(object, &element, method.secret.as_ref());
                 problems.keep(settings).map_or(CoreMethod::Unknown, CoreMethod::ClientSecret)
             }
-            MethodType::ServiceAccount => CoreMethod::ServiceAccount,
+            MethodType::ServiceAccount => {
+                let accounts = service_accounts(&element, &method.service_accounts);
+                problems.keep(accounts).map_or(CoreMethod::Unknown, CoreMethod::ServiceAccount)
+            }
             MethodType::PrivateKeyJwt => CoreMethod::PrivateKeyJwt,
             MethodType::MutualTls => CoreMethod::MutualTls,
             MethodType::None => CoreMethod::None,
@@ -40,6 +44,11 @@ pub(super) fn methods(
         }
     });
     read.collect()
+}
+
+fn service_accounts(method: &str, listed: &[ServiceAccount]) -> Result<Vec<ObjectName>, Problem> {
+    let named = listed.iter().enumerate();
+    named.map(|(index, account)| read(&format!("{method}.serviceAccounts[{index}].name"), &account.name)).collect()
 }
 
 fn secret(object: &ObjectRef, method: &str, secret: Option<&ClientSecret>) -> Result<SecretSettings, Problem> {

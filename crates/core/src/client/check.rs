@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::client::{ClientSpec, GrantType, Method, SecretMode, SecretSettings, TokenFormat, TokenSettings};
 use crate::directory::reason;
-use crate::names::ObjectRef;
+use crate::names::{ObjectName, ObjectRef};
 use crate::policy::Problem;
 use crate::token::REGISTERED_CLAIMS;
 
@@ -19,6 +19,8 @@ const CLAIMS_MAX: usize = 2048;
 
 /// The most characters `metadata.name` may have, so that names derived from it stay valid.
 const NAME_MAX: usize = 200;
+/// The most ServiceAccounts of a client.
+const SERVICE_ACCOUNTS_MAX: usize = 16;
 /// The most access entries, and scopes in each.
 const ACCESS_MAX: usize = 64;
 
@@ -100,11 +102,23 @@ fn authentication(methods: &[Method], found: &mut Vec<Problem>) {
         }
         match method {
             Method::ClientSecret(settings) => secret(&element, settings, found),
+            Method::ServiceAccount(accounts) => service_accounts(&element, accounts, found),
             other => found.push(not_built(format!("{element}.type"), other.as_str(), "use ClientSecret")),
         }
     }
     if types.len() > 1 && types.contains(Method::None.as_str()) {
         found.push(invalid("spec.authentication.methods", "None stands alone: remove it or the others"));
+    }
+}
+
+fn service_accounts(element: &str, accounts: &[ObjectName], found: &mut Vec<Problem>) {
+    let element = format!("{element}.serviceAccounts");
+    if accounts.is_empty() || accounts.len() > SERVICE_ACCOUNTS_MAX {
+        found.push(invalid(&element, format!("name 1 to {SERVICE_ACCOUNTS_MAX} ServiceAccounts of this namespace")));
+    }
+    let mut names = BTreeSet::new();
+    for (index, _) in accounts.iter().enumerate().filter(|(_, name)| !names.insert(*name)) {
+        found.push(invalid(format!("{element}[{index}].name"), "name each ServiceAccount once"));
     }
 }
 
@@ -219,7 +233,7 @@ mod tests {
             let found = wrong(|spec| spec.grant_types.push(grant));
             assert_eq!(found, one("spec.grantTypes[1]", reason::NOT_IMPLEMENTED), "{grant:?}");
         }
-        for method in [Method::ServiceAccount, Method::PrivateKeyJwt, Method::MutualTls, Method::Unknown] {
+        for method in [Method::PrivateKeyJwt, Method::MutualTls, Method::Unknown] {
             let found = wrong(|spec| spec.authentication.push(method.clone()));
             assert_eq!(found, one("spec.authentication.methods[1].type", reason::NOT_IMPLEMENTED), "{method:?}");
         }
@@ -246,6 +260,20 @@ mod tests {
         let none = wrong(|spec| spec.authentication.push(Method::None));
         assert!(none.contains(&("spec.authentication.methods".to_owned(), reason::INVALID)));
         assert_eq!(wrong(|spec| spec.authentication.clear()), one("spec.authentication.methods", reason::INVALID));
+    }
+
+    #[test]
+    fn service_accounts_are_named_once_each() {
+        let named = |names: &[&str]| {
+            let accounts = names.iter().map(|name| ObjectName::new(name).expect("a name")).collect();
+            wrong(|spec| spec.authentication = vec![Method::ServiceAccount(accounts)])
+        };
+        let element = "spec.authentication.methods[0].serviceAccounts";
+        assert_eq!(named(&["checkout", "cart"]), []);
+        assert_eq!(named(&[]), one(element, reason::INVALID));
+        assert_eq!(named(&["checkout", "checkout"]), one(&format!("{element}[1].name"), reason::INVALID));
+        let many: Vec<_> = (0..17).map(|n| format!("sa-{n}")).collect();
+        assert_eq!(named(&many.iter().map(String::as_str).collect::<Vec<_>>()), one(element, reason::INVALID));
     }
 
     #[test]

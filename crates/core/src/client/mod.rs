@@ -151,8 +151,8 @@ impl GrantType {
 pub enum Method {
     /// A value in a Secret.
     ClientSecret(SecretSettings),
-    /// A token of a Kubernetes service account.
-    ServiceAccount,
+    /// A token of a pod that runs as one of these ServiceAccounts of the object's namespace.
+    ServiceAccount(Vec<ObjectName>),
     /// An assertion signed with a registered key.
     PrivateKeyJwt,
     /// A client certificate.
@@ -168,7 +168,7 @@ impl Method {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::ClientSecret(_) => "ClientSecret",
-            Self::ServiceAccount => "ServiceAccount",
+            Self::ServiceAccount(_) => "ServiceAccount",
             Self::PrivateKeyJwt => "PrivateKeyJwt",
             Self::MutualTls => "MutualTls",
             Self::None => "None",
@@ -231,6 +231,16 @@ impl ClientSpec {
         self.authentication
             .iter()
             .find_map(|method| if let Method::ClientSecret(secret) = method { Some(secret) } else { None })
+    }
+
+    /// The ServiceAccounts whose tokens prove that the client is who it says.
+    pub fn service_accounts(&self) -> &[ObjectName] {
+        let mut methods = self.authentication.iter();
+        methods
+            .find_map(
+                |method| if let Method::ServiceAccount(accounts) = method { Some(accounts.as_slice()) } else { None },
+            )
+            .unwrap_or_default()
     }
 
     /// What may be asked of the audience.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::bounds::{AllowanceObject, Labels, Limits, Reserved};
-use crate::client::ClientObject;
+use crate::client::{Client, ClientObject};
 use crate::directory::allowances::Allowances;
 use crate::directory::apply::Update;
 use crate::directory::claims::ExactClaims;
@@ -164,6 +164,17 @@ impl Directory {
     /// The usable client with this id: accepted, in possession of the id, and not suspended.
     pub fn client(&self, id: &str) -> Option<&Arc<ClientView>> {
         self.client_of(self.client_ids.holder(id)?).filter(|client| client.usable().is_some())
+    }
+
+    /// The usable clients that a ServiceAccount's tokens are good for: of its own namespace alone.
+    pub fn clients_of(
+        &self,
+        namespace: &Namespace,
+        account: &ObjectName,
+    ) -> impl Iterator<Item = (&Arc<ClientView>, &Client)> {
+        let clients = self.namespace(namespace).into_iter().flat_map(|view| view.clients.values());
+        let usable = clients.filter_map(|client| Some((client, client.usable()?)));
+        usable.filter(move |(_, spec)| spec.service_accounts().contains(account))
     }
 
     /// The client an object is, whatever is wrong with it.

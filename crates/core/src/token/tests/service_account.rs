@@ -50,9 +50,12 @@ fn header(algorithm: Algorithm) -> Value {
     json!({"alg": algorithm.name(), "kid": format!("cluster {algorithm}")})
 }
 
+fn second(now: i64) -> Timestamp {
+    Timestamp::from_second(now).expect("a time")
+}
+
 fn at(token: &str, now: i64) -> Result<ServiceAccountToken, TokenRefusal> {
-    let now = Timestamp::from_second(now).expect("a time");
-    cluster().verify(token, ISSUER, now, &Timings::default())
+    cluster().verify(token, ISSUER, second(now), &Timings::default())
 }
 
 fn claims(claims: &Value) -> Result<ServiceAccountToken, TokenRefusal> {
