@@ -135,6 +135,7 @@ fn oauth_clients(
         snapshot: settings.snapshot.clone(),
         sink: Arc::clone(&settings.sink),
         connection: settings.connection.clone(),
+        has_cluster: matches!(settings.objects, Objects::Kube(_)),
         signer,
         replicas,
         pace,

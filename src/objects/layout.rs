@@ -188,8 +188,8 @@ impl Layout {
         Selection::namespace(namespace).labelled(MANAGED_BY, COUNTERSIGN)
     }
 
-    /// The Secrets written for users.
-    pub fn select_user_secrets(&self) -> Selection {
+    /// The Secrets or ConfigMaps written for users.
+    pub fn select_for_users(&self) -> Selection {
         Selection::all().labelled(MANAGED_BY, COUNTERSIGN)
     }
 

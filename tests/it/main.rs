@@ -29,6 +29,7 @@ mod quickstart;
 mod restore;
 mod rotation;
 mod security_table;
+mod service_accounts;
 mod support;
 mod tell;
 mod threats_client;

@@ -1,6 +1,7 @@
 //! Attacks on client authentication other than by secrets, at the real binary. The ids are those of docs/security.md.
 //!
-//! Assertions and certificates are not built yet: what is tested is that nothing of them is taken for proof meanwhile.
+//! Assertions here are of nobody the issuer knows; pods' tokens are tried in `service_accounts`. Certificates are not built yet: what
+//! is tested is that nothing of them is taken for proof meanwhile.
 
 use crate::support::await_condition;
 use crate::support::echo::Echo;
@@ -33,6 +34,34 @@ async fn cla_07_no_assertion_proves_anything() {
     assert!(!methods.contains("jwt") && !methods.contains("none") && !methods.contains("tls"), "{methods}");
 }
 
+/// Without a cluster there is nobody whose word for a pod could be checked: nothing is taken, and the client's owner is told.
+#[tokio::test]
+async fn cla_07_without_a_cluster_no_service_account_proves_anything() {
+    let it = Standalone::start().await;
+    let forge = Forge::new(&it).await;
+    let manifest = "apiVersion: countersign.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: cart, namespace: shop}
+spec:
+  access: [{audience: 'https://orders.shop.svc', scopes: ['orders:read']}]
+  authentication: {methods: [{type: ServiceAccount, serviceAccounts: [{name: cart}]}]}
+";
+    std::fs::write(it.manifests().join("cart.yaml"), manifest).unwrap();
+    told_about(&it, "cart", "NoCluster").await;
+    let claims = json!({
+        "iss": "https://kubernetes.default.svc", "sub": "system:serviceaccount:shop:cart", "aud": [it.issuer_url()],
+        "iat": forge.claims["iat"], "exp": forge.claims["exp"], "jti": "1",
+        "kubernetes.io": {
+            "namespace": "shop", "pod": {"name": "cart-0", "uid": "1"}, "serviceaccount": {"name": "cart", "uid": "2"}
+        }
+    });
+    let signed = forge.sign(&forge.header.to_string(), &claims.to_string());
+    for id in [None, Some(("client_id", "shop.cart"))] {
+        let fields: Vec<_> = [GRANT, TYPE, ("client_assertion", &*signed)].into_iter().chain(id).collect();
+        assert_error(&it.send(Request::form("/oauth2/token", &fields)).await, 401, "invalid_client");
+    }
+}
+
 #[tokio::test]
 async fn cla_08_no_key_is_fetched_from_where_a_client_says() {
     let it = Standalone::start().await;
@@ -50,16 +79,20 @@ spec:
     };
     let file = it.manifests().join("asserting.yaml");
     std::fs::write(&file, manifest(&format!("https://{}/keys", trap.address))).unwrap();
-    let status = async || {
-        let folder = it.data().join("objects");
-        let mut texts = Vec::new();
-        read_all(&folder, &mut texts);
-        texts.into_iter().any(|text| text.contains("asserting") && text.contains("NotImplemented"))
-    };
-    await_condition("the client to be refused", Duration::from_secs(15), status, |told| *told).await;
+    told_about(&it, "asserting", "NotImplemented").await;
     let fields = [GRANT, TYPE, ("client_assertion", "a.b.c"), ("client_id", "shop.asserting")];
     assert_error(&it.send(Request::form("/oauth2/token", &fields)).await, 401, "invalid_client");
     assert_eq!(trap.requests(), 0, "a key was fetched");
+}
+
+/// Waits until the status of an object of this name says this.
+async fn told_about(it: &Standalone, name: &str, reason: &str) {
+    let status = async || {
+        let mut texts = Vec::new();
+        read_all(&it.data().join("objects"), &mut texts);
+        texts.into_iter().any(|text| text.contains(name) && text.contains(reason))
+    };
+    await_condition(&format!("{name} to be {reason}"), Duration::from_secs(15), status, |told| *told).await;
 }
 
 fn read_all(folder: &std::path::Path, into: &mut Vec<String>) {

@@ -53,6 +53,7 @@ const OTHER_WORDS: &[&str] = &[
     "RollbackDetected",
     "RotationBlocked",
     "Stalled",
+    "ConfigMapRestored",
     "CredentialsNotReady",
     "KeyRevoked",
     "NotFullyGranted",

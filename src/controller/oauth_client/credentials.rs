@@ -20,8 +20,8 @@ use super::secret::{Owner, Wanted, consents, entry, is_labelled, needs_new_objec
 use crate::controller::conditions::{Finding, Status};
 use crate::objects::layout::CLIENT;
 
-/// How often a Secret that is not ours, and so not watched, is looked at.
-const POLL: Duration = Duration::from_secs(30);
+/// How often what is not ours, and so not watched, is looked at.
+pub(super) const POLL: Duration = Duration::from_secs(30);
 
 /// The condition this file speaks of.
 pub(super) const CREDENTIALS_READY: &str = "CredentialsReady";
@@ -116,11 +116,11 @@ pub(super) fn decide(seen: &Seen<'_>, now: Timestamp) -> Credentials {
     match (seen.wanted.settings.mode, seen.secret) {
         (SecretMode::Reference, secret) => reference(seen, secret.map(AsRef::as_ref), now),
         (_, None) => managed(seen, Found::Absent, now),
-        (mode, Some(secret)) => match (owner(secret, seen.wanted.record), found(seen, secret)) {
+        (mode, Some(secret)) => match (owner(&secret.metadata, seen.wanted.record), found(seen, secret)) {
             (Owner::Us, found) => managed(seen, found, now),
             // Somebody took our record off the Secret we wrote; the value in it says as much, and our label that it is not
             // somebody's own into which the value was copied.
-            (Owner::Nobody, found @ Found::Ours { .. }) if seen.has_written && is_labelled(secret) => {
+            (Owner::Nobody, found @ Found::Ours { .. }) if seen.has_written && is_labelled(&secret.metadata) => {
                 managed(seen, found, now)
             }
             (Owner::Nobody, _) if mode == SecretMode::Adopt && consents(secret, seen.wanted.object) => {
@@ -295,7 +295,8 @@ fn reference(seen: &Seen<'_>, secret: Option<&Secret>, now: Timestamp) -> Creden
             format!("waiting for someone to make Secret {name} with the annotation {CLIENT}={client}"),
         ),
         Some((secret, _))
-            if owner(secret, seen.wanted.record) == Owner::Another || !consents(secret, seen.wanted.object) =>
+            if owner(&secret.metadata, seen.wanted.record) == Owner::Another
+                || !consents(secret, seen.wanted.object) =>
         {
             refuse(
                 SECRET_NOT_OWNED,

@@ -1,11 +1,11 @@
 //! Carries a plan out, up to status.
 //!
 //! ```text
-//! revocations ─► record of a value not ours ─► Secret ─► Secret of a former name
+//! revocations ─► record of a value not ours ─► Secret or ConfigMap ─► what the client no longer uses
 //! ```
 //! In this order, so that a stop after any of them leaves less access than planned, never more, and the next look goes on.
 //! Flows in: a plan, the key that signs. Flows out: writes, each on the version it was decided on, and Events about the
-//! Secret.
+//! Secret or ConfigMap.
 
 use std::sync::Arc;
 
@@ -13,19 +13,20 @@ use countersign_core::client::Client;
 use countersign_core::names::{Audience, ClientId, ObjectRef, Uid};
 use countersign_core::revocation::{DecidedOn, Entry};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
 use super::OAuthClients;
+use super::config_map::{self, ConfigChange};
 use super::credentials::{How, RecordChange, SecretChange, Value};
 use super::epochs;
+use super::managed::Written;
 use super::plan::{Observed, Plan};
 use crate::controller::{During, Failure};
 use crate::objects::events::{Event, Severity};
 use crate::objects::{Class, Key, Preconditions};
 
 const WRITE: &str = "write the client's Secret";
+const WRITE_CONFIG_MAP: &str = "write the client's ConfigMap";
 /// How the names of our field managers begin.
 const OURS: &str = "countersign/";
 
@@ -48,8 +49,12 @@ impl OAuthClients {
         let Some(id) = &client.client_id else { return Ok(()) };
         self.record(&client.object, id, &plan.record).await?;
         self.write_secret(observed, plan, id, now).await?;
-        if let Some(former) = &plan.remove {
-            self.remove_secret(former, "remove a Secret under a former name").await?;
+        self.write_config_map(observed, plan, id, now).await?;
+        for former in &plan.leave.secrets {
+            self.remove(former, "remove a Secret the client no longer uses").await?;
+        }
+        for former in &plan.leave.config_maps {
+            self.remove(former, "remove a ConfigMap the client no longer uses").await?;
         }
         Ok(())
     }
@@ -113,28 +118,65 @@ impl OAuthClients {
             How::Update => self.writer.replace(&secret).await.during(WRITE)?,
             How::Recreate => {
                 if let Some(base) = base {
-                    self.remove_secret(base, WRITE).await?;
+                    self.remove(base, WRITE).await?;
                 }
-                secret.metadata.resource_version = None;
-                secret.metadata.uid = None;
-                secret.metadata.creation_timestamp = None;
-                secret.metadata.finalizers = None;
+                make_new(&mut secret.metadata);
                 self.writer.create(&secret).await.during(WRITE)?
             }
         };
         if let Some(base) = base {
-            self.world().wrote_secret(base, written);
+            self.world().wrote(&**base, written);
         }
         self.tell(observed, plan, spec, now).await;
         Ok(())
     }
 
-    /// Removes the Secret exactly as it was seen.
-    pub(super) async fn remove_secret(&self, secret: &Arc<Secret>, action: &'static str) -> Result<(), Failure> {
-        let exactly = Preconditions::exactly(&secret.metadata);
-        self.writer.delete::<Secret>(&Key::of(&secret.metadata), &exactly).await.during(action)?;
-        self.world().deleted_secret(secret);
+    async fn write_config_map(
+        &self,
+        observed: &Observed,
+        plan: &Plan,
+        id: &ClientId,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let ConfigChange::Write { how, base } = &plan.config_map else { return Ok(()) };
+        let mut map = observed.wanted_config_map(id, &self.connection).build(base.as_deref());
+        let written = match how {
+            How::Create => self.writer.create(&map).await.during(WRITE_CONFIG_MAP)?,
+            How::Update => self.writer.replace(&map).await.during(WRITE_CONFIG_MAP)?,
+            How::Recreate => {
+                if let Some(base) = base {
+                    self.remove(base, WRITE_CONFIG_MAP).await?;
+                }
+                make_new(&mut map.metadata);
+                self.writer.create(&map).await.during(WRITE_CONFIG_MAP)?
+            }
+        };
+        if let Some(base) = base {
+            self.world().wrote(&**base, written);
+        }
+        if plan.heals {
+            let (name, before) = (config_map::name(&observed.view.object.object), observed.config_map.as_deref());
+            let note = self.healed(observed, before.map(|map| &map.metadata), now);
+            let note = format!("{note} ConfigMap {name}; it was put back");
+            self.writer.event(Event::about(&*observed.object, Severity::Warning, "ConfigMapRestored", note)).await;
+        }
         Ok(())
+    }
+
+    /// Removes the object exactly as it was seen.
+    pub(super) async fn remove<K: Written>(&self, object: &Arc<K>, action: &'static str) -> Result<(), Failure> {
+        let exactly = Preconditions::exactly(object.meta());
+        self.writer.delete::<K>(&Key::of(object.meta()), &exactly).await.during(action)?;
+        self.world().deleted(&**object);
+        Ok(())
+    }
+
+    /// Notes that something was put back; says who did what.
+    fn healed(&self, observed: &Observed, before: Option<&ObjectMeta>, now: Timestamp) -> String {
+        let writer = before.and_then(last_writer);
+        let by = writer.clone().unwrap_or_else(|| "someone".to_owned());
+        self.heal(&observed.view.object.object, writer, now);
+        format!("{by} {}", if before.is_some() { "changed" } else { "deleted" })
     }
 
     /// One Event for each value written, naming whoever made it necessary.
@@ -142,12 +184,9 @@ impl OAuthClients {
         let name = spec.secret().map_or("", |settings| settings.name.as_str());
         let signed = matches!(plan.secret, SecretChange::Write { value: Value::Sign { .. }, .. });
         let (severity, reason, note) = if plan.heals {
-            let writer = observed.secret.as_deref().and_then(last_writer);
-            let by = writer.clone().unwrap_or_else(|| "someone".to_owned());
-            self.heal(&observed.view.object.object, writer, now);
-            let did = if observed.secret.is_some() { "changed" } else { "deleted" };
+            let told = self.healed(observed, observed.secret.as_deref().map(|secret| &secret.metadata), now);
             let value = if signed { " with a fresh value" } else { "" };
-            (Severity::Warning, "SecretRestored", format!("{by} {did} Secret {name}; it was put back{value}"))
+            (Severity::Warning, "SecretRestored", format!("{told} Secret {name}; it was put back{value}"))
         } else if !signed {
             return;
         } else if observed.secret.is_some() {
@@ -159,17 +198,27 @@ impl OAuthClients {
     }
 }
 
-/// Who wrote the Secret last, by the managedFields of an object read directly; `None` where they do not tell: whoever only
+/// Has the object created anew.
+fn make_new(meta: &mut ObjectMeta) {
+    meta.resource_version = None;
+    meta.uid = None;
+    meta.creation_timestamp = None;
+    meta.finalizers = None;
+}
+
+/// Who wrote the object last, by the managedFields of an object read directly; `None` where they do not tell: whoever only
 /// takes something away leaves no trace in them, and then the last entry is our own.
-fn last_writer(secret: &Secret) -> Option<String> {
+fn last_writer(meta: &ObjectMeta) -> Option<String> {
     let ours = |entry: &ManagedFieldsEntry| entry.manager.as_ref().is_some_and(|name| name.starts_with(OURS));
-    let newest =
-        secret.managed_fields().iter().max_by_key(|entry| (entry.time.as_ref().map(|time| time.0), !ours(entry)))?;
+    let entries = meta.managed_fields.iter().flatten();
+    let newest = entries.max_by_key(|entry| (entry.time.as_ref().map(|time| time.0), !ours(entry)))?;
     newest.manager.clone().filter(|_| !ours(newest))
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+
     use super::*;
 
     fn written(entries: &[serde_json::Value]) -> Secret {
@@ -190,7 +239,7 @@ mod tests {
             (vec![us(1)], None),
             (vec![], None),
         ] {
-            assert_eq!(last_writer(&written(&entries)).as_deref(), last, "{entries:?}");
+            assert_eq!(last_writer(&written(&entries).metadata).as_deref(), last, "{entries:?}");
         }
     }
 }

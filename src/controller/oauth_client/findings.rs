@@ -7,6 +7,7 @@ use countersign_core::directory::reason;
 use countersign_core::names::Audience;
 use countersign_core::policy::Problem;
 
+use super::config_map::{CONFIG_MAP_NOT_OWNED, NO_CLUSTER};
 use super::credentials::{CREDENTIALS_READY, SECRET_NOT_OWNED};
 use crate::controller::conditions::{ACCEPTED, Finding, READY, Status};
 
@@ -20,7 +21,8 @@ const STALLED: &str = "Stalled";
 /// The most refusals and problems a message names; status has more.
 const NAMED: usize = 3;
 /// Reasons of `CredentialsReady` that last until somebody changes something.
-const STALLING: [&str; 4] = [SECRET_NOT_OWNED, "SecretTooWeak", "KeyNotFound", reason::SECRET_NAME_CONFLICT];
+const STALLING: [&str; 6] =
+    [SECRET_NOT_OWNED, CONFIG_MAP_NOT_OWNED, NO_CLUSTER, "SecretTooWeak", "KeyNotFound", reason::SECRET_NAME_CONFLICT];
 
 /// How a client stands.
 pub(super) struct Standing<'a> {
@@ -35,14 +37,14 @@ pub(super) struct Standing<'a> {
     pub(super) refused_count: usize,
     /// The SigningKey it names, where there is none of that name.
     pub(super) signing_key: Option<&'a str>,
-    /// `None`: it has no Secret, or is not accepted.
+    /// `None`: it is not accepted.
     pub(super) credentials: Option<Finding>,
 }
 
 /// Every condition.
 pub(super) fn all(standing: &Standing<'_>) -> Vec<Finding> {
     let accepted = accepted(standing.problems);
-    let credentials = credentials(standing, &accepted);
+    let credentials = credentials(standing);
     let granted = fully_granted(standing, &accepted);
     let mut all = vec![accepted, resolved_refs(standing), credentials, granted];
     summarize(&mut all, standing.asks && !standing.granted, standing.suspended);
@@ -76,12 +78,9 @@ fn accepted(problems: &[Problem]) -> Finding {
     )
 }
 
-fn credentials(standing: &Standing<'_>, accepted: &Finding) -> Finding {
+fn credentials(standing: &Standing<'_>) -> Finding {
     match &standing.credentials {
         Some(finding) => finding.clone(),
-        None if accepted.is_true() => {
-            Finding::new(CREDENTIALS_READY, Status::True, "NoSecret", "the client authenticates without a Secret")
-        }
         None => Finding::new(
             CREDENTIALS_READY,
             Status::Unknown,

@@ -1,22 +1,25 @@
 //! What a client that went leaves behind.
 //!
-//! Flows in: clients seen to go, and Secrets whose owner record names nobody. Flows out: an epoch above all its tokens,
-//! and the removal of its Secret and record as its deletionPolicy says.
+//! Flows in: clients seen to go, and Secrets and ConfigMaps whose owner record names nobody. Flows out: an epoch above all its
+//! tokens, the removal of its Secret and record as its deletionPolicy says, and that of its ConfigMap.
+
+use std::sync::Arc;
 
 use countersign_api::OAuthClient;
 use countersign_api::oauthclient::DeletionPolicy;
 use countersign_core::names::{ObjectRef, Uid};
 use countersign_core::revocation::DecidedOn;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::OAuthClients;
 use super::epochs;
+use super::managed::Written;
 use super::secret::is_retained;
 use super::world::There;
 use crate::controller::{Failure, ORPHAN_GRACE};
 
-const REMOVE: &str = "remove the Secret of a client that is gone";
+const REMOVE: &str = "remove what was written for a client that is gone";
 
 impl OAuthClients {
     /// Cleans up after the clients of this name that were seen to go.
@@ -25,11 +28,14 @@ impl OAuthClients {
         for client in gone {
             self.end_tokens(&client, now).await?;
             if client.spec.deletion_policy == DeletionPolicy::Delete && !is_taken_up(there) {
-                self.remove_all_owned(key).await?;
+                let secrets = self.world().secrets.owned(key);
+                self.remove_all(&secrets).await?;
             }
             if matches!(there, There::Nothing) {
                 let record = self.world().record(key);
                 self.records.remove(record.as_deref()).await?;
+                let config_maps = self.world().config_maps.owned(key);
+                self.remove_all(&config_maps).await?;
             }
             self.world().buried(key, &client);
         }
@@ -46,12 +52,22 @@ impl OAuthClients {
 
     /// Removes what carries the owner record of a client that is not there and was not seen to go.
     pub(super) async fn sweep(&self, key: &ObjectRef, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
-        let orphans: Vec<_> = self.world().owned(key).into_iter().filter(|secret| !is_retained(secret)).collect();
+        let (mut secrets, config_maps) = {
+            let world = self.world();
+            (world.secrets.owned(key), world.config_maps.owned(key))
+        };
+        secrets.retain(|secret| !is_retained(secret));
+        let next = [self.remove_due(&secrets, now).await?, self.remove_due(&config_maps, now).await?];
+        Ok(next.into_iter().flatten().min())
+    }
+
+    /// Removes those that are old enough; tells when the next one will be.
+    async fn remove_due<K: Written>(&self, orphans: &[Arc<K>], now: Timestamp) -> Result<Option<Timestamp>, Failure> {
         let mut next = None;
-        for secret in orphans {
-            let due = removable_at(&secret);
+        for orphan in orphans {
+            let due = removable_at(orphan.meta());
             if due <= now {
-                self.remove_secret(&secret, REMOVE).await?;
+                self.remove(orphan, REMOVE).await?;
             } else {
                 next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
             }
@@ -59,10 +75,9 @@ impl OAuthClients {
         Ok(next)
     }
 
-    async fn remove_all_owned(&self, key: &ObjectRef) -> Result<(), Failure> {
-        let secrets = self.world().owned(key);
-        for secret in &secrets {
-            self.remove_secret(secret, REMOVE).await?;
+    async fn remove_all<K: Written>(&self, objects: &[Arc<K>]) -> Result<(), Failure> {
+        for object in objects {
+            self.remove(object, REMOVE).await?;
         }
         Ok(())
     }
@@ -74,7 +89,7 @@ fn is_taken_up(there: &There) -> bool {
     client.status.as_ref().and_then(|status| status.secret.as_ref()).is_some_and(|secret| secret.issued_at.is_some())
 }
 
-fn removable_at(secret: &Secret) -> Timestamp {
-    let created = secret.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |created| created.0);
+fn removable_at(meta: &ObjectMeta) -> Timestamp {
+    let created = meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |created| created.0);
     created.saturating_add(ORPHAN_GRACE).unwrap_or(Timestamp::MAX)
 }

@@ -1,4 +1,4 @@
-//! Each OAuthClient gets its Secret, its status and, when access is taken away, its revocations.
+//! Each OAuthClient gets its Secret or ConfigMap, its status and, when access is taken away, its revocations.
 //!
 //! ```text
 //! world (watches) ─┐
@@ -8,12 +8,14 @@
 //! Flows in: which client to look at. Flows out: writes where something differs. A client that went is cleaned up after
 //! when it is seen to go; what was missed while no controller ran is found by its owner record.
 
+mod config_map;
 mod credentials;
 mod epochs;
 mod execute;
 mod fights;
 mod findings;
 mod gone;
+mod managed;
 mod observe;
 mod plan;
 mod records;
@@ -34,6 +36,7 @@ use futures::StreamExt;
 use futures::stream::select_all;
 use jiff::Timestamp;
 
+use self::config_map::ConfigChange;
 use self::credentials::{CREDENTIALS_READY, SecretChange};
 use self::fights::Heals;
 use self::observe::{Look, in_namespace};
@@ -64,6 +67,8 @@ pub struct Parts {
     pub snapshot: Live<Snapshot>,
     pub sink: Arc<dyn Sink>,
     pub connection: Connection,
+    /// Whether there is a cluster whose ServiceAccount tokens can be checked.
+    pub has_cluster: bool,
     pub signer: Arc<SecretSigner>,
     pub replicas: Replicas,
     pub pace: Pace,
@@ -78,6 +83,7 @@ pub struct OAuthClients {
     snapshot: Live<Snapshot>,
     sink: Arc<dyn Sink>,
     connection: Connection,
+    has_cluster: bool,
     signer: Arc<SecretSigner>,
     replicas: Replicas,
     pace: Pace,
@@ -90,7 +96,8 @@ pub struct OAuthClients {
 
 impl OAuthClients {
     pub fn new(parts: Parts) -> Self {
-        let Parts { writer, layout, clock, timings, snapshot, sink, connection, signer, replicas, pace } = parts;
+        let Parts { writer, layout, clock, timings, snapshot, sink, connection, has_cluster, signer, replicas, pace } =
+            parts;
         let records = Records { writer: writer.clone(), layout: layout.clone(), key: Mutex::default() };
         let world = Mutex::new(World::new(layout.clone()));
         let heals = Mutex::default();
@@ -102,6 +109,7 @@ impl OAuthClients {
             snapshot,
             sink,
             connection,
+            has_cluster,
             signer,
             replicas,
             pace,
@@ -119,10 +127,11 @@ impl OAuthClients {
         queue: Queue<ObjectRef>,
         shutdown: Shutdown,
     ) -> Result<(), Infallible> {
-        let secrets = self.layout.select_user_secrets().unlabelled(PART);
+        let ours = self.layout.select_for_users().unlabelled(PART);
         let mut seen = select_all([
             objects.watch(Selection::all()).map(|change| Seen::Client(Box::new(change))).boxed(),
-            objects.watch(secrets).map(Seen::Secret).boxed(),
+            objects.watch(ours.clone()).map(Seen::Secret).boxed(),
+            objects.watch(ours).map(Seen::ConfigMap).boxed(),
             objects.watch(self.layout.select(Part::ReferenceRecord)).map(Seen::Record).boxed(),
         ]);
         let mut changes = self.snapshot.subscribe();
@@ -207,7 +216,7 @@ impl OAuthClients {
                 }
                 return done.map(|()| None);
             }
-            let message = format!("the API server refuses to let the Secret be written: {}", failure.source);
+            let message = format!("the API server refuses what is to be written for the client: {}", failure.source);
             let finding = Finding::fails(CREDENTIALS_READY, "WriteRefused", message);
             plan.report.unwritten(observed.object.status.as_ref(), &finding);
         }
@@ -215,7 +224,7 @@ impl OAuthClients {
         done.map(|()| plan.wake_at.into_iter().chain(later).min())
     }
 
-    /// What is decided on a watched Secret is decided again on a fresh one before anything is written: the watch may lag,
+    /// What is decided on a watched Secret or ConfigMap is decided again on a fresh one before anything is written: the watch may lag,
     /// and does not say who wrote last.
     async fn decide(
         &self,
@@ -229,11 +238,18 @@ impl OAuthClients {
             connection: &self.connection,
             timings: &self.timings,
             keys: &snapshot.client_secret_keys,
+            has_cluster: self.has_cluster,
         };
         let first = plan(&installation, &observed, now);
-        let SecretChange::Write { base: Some(_), .. } = &first.secret else { return Ok((observed, first)) };
-        let Some(settings) = observed.settings() else { return Ok((observed, first)) };
-        observed.secret = self.read(&in_namespace(key, settings.name.as_str())).await?;
+        match (&first.secret, &first.config_map, observed.settings()) {
+            (SecretChange::Write { base: Some(_), .. }, _, Some(settings)) => {
+                observed.secret = self.read(&in_namespace(key, settings.name.as_str())).await?;
+            }
+            (_, ConfigChange::Write { base: Some(_), .. }, _) => {
+                observed.config_map = self.read(&in_namespace(key, &config_map::name(key))).await?;
+            }
+            _ => return Ok((observed, first)),
+        }
         let again = plan(&installation, &observed, now);
         Ok((observed, again))
     }

@@ -1,6 +1,6 @@
 //! Puts together what a decision about one client rests on.
 //!
-//! Flows in: the object, the snapshot, the Secrets and records this kind watches; a Secret that does not carry our label,
+//! Flows in: the object, the snapshot, the Secrets, ConfigMaps and records this kind watches; one that does not carry our label,
 //! or is about to be written, is read afresh. Flows out: [`Observed`]. Nothing is written here.
 
 use std::sync::Arc;
@@ -12,11 +12,14 @@ use countersign_core::directory::ClientView;
 use countersign_core::keyring::DEFAULT_RING;
 use countersign_core::names::{ObjectName, ObjectRef};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::OAuthClients;
+use super::config_map;
 use super::credentials::{CREDENTIALS_READY, Kept, SECRET_NOT_OWNED};
-use super::plan::Observed;
+use super::managed::Written;
+use super::plan::{Former, Observed};
+use super::world::World;
 use crate::controller::conditions::find;
 use crate::controller::{During, Failure, Urgency};
 use crate::objects::{Key, layout};
@@ -51,9 +54,9 @@ impl OAuthClients {
         let refused = grants.refused.into_iter().map(|no| (no.audience, no.scope.to_string(), no.reason)).collect();
         let (former, kept_record) = {
             let world = self.world();
-            (former(key, &object, &world), world.record(key))
+            (former(key, &object, &view, &world), world.record(key))
         };
-        let secret = self.secret(key, &view).await?;
+        let (secret, config_map) = (self.secret(key, &view).await?, self.config_map(key, &view).await?);
         let status = object.status.as_ref();
         let newest = status.and_then(|status| status.secret.as_ref()?.issued_at).unwrap_or(now);
         let uid = &view.object.uid;
@@ -69,6 +72,7 @@ impl OAuthClients {
             known_epoch: snapshot.revoked.known_epoch_of(uid).in_use(view.object.epoch),
             record: self.layout.owner_record(key),
             secret,
+            config_map,
             former,
             rotate_at: metadata::rotate_at(&object.metadata),
             usage,
@@ -84,17 +88,30 @@ impl OAuthClients {
     async fn secret(&self, key: &ObjectRef, view: &ClientView) -> Result<Option<Arc<Secret>>, Failure> {
         let Some(settings) = view.accepted().and_then(|client| client.secret()) else { return Ok(None) };
         let place = in_namespace(key, settings.name.as_str());
-        let known = (settings.mode != SecretMode::Reference).then(|| self.world().secret(&place)).flatten();
+        let known = (settings.mode != SecretMode::Reference).then(|| self.world().secrets.get(&place)).flatten();
         match known {
             Some(known) => Ok(Some(known)),
             None => self.read(&place).await,
         }
     }
 
-    /// The Secret as it is at this moment, managedFields and all.
-    pub(super) async fn read(&self, key: &Key) -> Result<Option<Arc<Secret>>, Failure> {
-        let secret = self.writer.get::<Secret>(key).await.during("read the client's Secret")?;
-        Ok(secret.map(Arc::new))
+    /// The ConfigMap of a client without a Secret: as watched, else as it lies there.
+    async fn config_map(&self, key: &ObjectRef, view: &ClientView) -> Result<Option<Arc<ConfigMap>>, Failure> {
+        if view.accepted().is_none_or(|client| client.secret().is_some()) {
+            return Ok(None);
+        }
+        let place = in_namespace(key, &config_map::name(key));
+        let known = self.world().config_maps.get(&place);
+        match known {
+            Some(known) => Ok(Some(known)),
+            None => self.read(&place).await,
+        }
+    }
+
+    /// The object as it is at this moment, managedFields and all.
+    pub(super) async fn read<K: Written>(&self, key: &Key) -> Result<Option<Arc<K>>, Failure> {
+        let object = self.writer.get::<K>(key).await.during("read what is written for the client")?;
+        Ok(object.map(Arc::new))
     }
 }
 
@@ -106,18 +123,27 @@ fn view_of(key: &ObjectRef, object: &OAuthClient, snapshot: &Snapshot) -> Option
     same.then(|| Arc::clone(view))
 }
 
-/// Whether each look reads a Secret that is not ours, and so not watched.
+/// Whether each look reads what is not ours, and so not watched.
 fn is_polled(view: &ClientView, object: &OAuthClient) -> bool {
     let reference = view.accepted().and_then(|client| client.secret()).map(|settings| settings.mode);
     let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let foreign = find(conditions, CREDENTIALS_READY).is_some_and(|condition| condition.reason == SECRET_NOT_OWNED);
+    let foreign = find(conditions, CREDENTIALS_READY).is_some_and(|condition| {
+        [SECRET_NOT_OWNED, config_map::CONFIG_MAP_NOT_OWNED].contains(&condition.reason.as_str())
+    });
     reference == Some(SecretMode::Reference) || foreign
 }
 
-/// The Secret under the name status says, where the spec says another.
-fn former(key: &ObjectRef, object: &OAuthClient, world: &super::world::World) -> Option<Arc<Secret>> {
-    let name = object.status.as_ref()?.secret.as_ref()?.name.as_deref()?;
-    world.secret(&in_namespace(key, name))
+/// What was written for the client as it was before: with a Secret, the one under the name status says, where the spec says
+/// another, and ConfigMaps; without one, Secrets.
+fn former(key: &ObjectRef, object: &OAuthClient, view: &ClientView, world: &World) -> Former {
+    let Some(client) = view.accepted() else { return Former::default() };
+    if client.secret().is_none() {
+        return Former { secrets: world.secrets.owned(key), config_maps: Vec::new() };
+    }
+    let status = object.status.as_ref().and_then(|status| status.secret.as_ref());
+    let name = status.and_then(|secret| secret.name.as_deref());
+    let secret = name.and_then(|name| world.secrets.get(&in_namespace(key, name)));
+    Former { secrets: secret.into_iter().collect(), config_maps: world.config_maps.owned(key) }
 }
 
 /// The default ring is made by the controller itself.

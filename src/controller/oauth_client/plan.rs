@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! spec, status, Directory, Secret, record, reports ──► epochs ───────► revocations, written first
-//!                                                 ├──► credentials ──► record, Secret
+//!                                                 ├──► credentials ──► record, Secret; or ConfigMap
 //!                                                 └──► findings ─────► status, written last
 //! ```
 //!
@@ -16,21 +16,23 @@ use countersign_api::{OAuthClient, OAuthClientStatus};
 use countersign_core::client::{ClientState, DeletionPolicy, SecretSettings};
 use countersign_core::client_secret::{SecretState, Usage, VerifyingKeys};
 use countersign_core::directory::{ClientView, reason};
-use countersign_core::names::{Audience, IssuerName};
+use countersign_core::names::{Audience, ClientId, IssuerName};
 use countersign_core::policy::Problem;
 use countersign_core::revocation::{EpochMemory, KnownEpoch};
 use countersign_core::scope::ScopeSet;
 use countersign_core::timings::Timings;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::config_map::{self, ConfigChange, Decided, Wrote};
 use super::credentials::{
     self, Credentials, Kept, OLD_VALUE_IN_USE, ROTATE_AT_INVALID, RecordChange, SecretChange, Seen, TOO_FAR_AHEAD,
 };
 use super::epochs::{self, Grants};
 use super::fights::Heals;
 use super::findings::{self, Standing};
-use super::secret::{Connection, Owner, Wanted, owner};
+use super::secret::{Connection, Owner, Wanted, is_retained, owner};
 use crate::controller::conditions::{self, Finding};
 
 /// What does not differ from client to client.
@@ -39,6 +41,8 @@ pub(super) struct Installation<'a> {
     pub(super) connection: &'a Connection,
     pub(super) timings: &'a Timings,
     pub(super) keys: &'a VerifyingKeys,
+    /// Whether there is a cluster whose ServiceAccount tokens can be checked.
+    pub(super) has_cluster: bool,
 }
 
 /// Everything a decision rests on.
@@ -57,8 +61,9 @@ pub(super) struct Observed {
     pub(super) record: String,
     /// The Secret under the name the spec says.
     pub(super) secret: Option<Arc<Secret>>,
-    /// The Secret under the name status says.
-    pub(super) former: Option<Arc<Secret>>,
+    /// The ConfigMap of a client without a Secret.
+    pub(super) config_map: Option<Arc<ConfigMap>>,
+    pub(super) former: Former,
     pub(super) rotate_at: Result<Option<Timestamp>, Problem>,
     pub(super) usage: Usage,
     /// Which issuer saw the last use of an older value.
@@ -66,6 +71,13 @@ pub(super) struct Observed {
     pub(super) heals: Heals,
     /// The record of a value that is not ours.
     pub(super) kept_record: Option<Kept>,
+}
+
+/// What was written for a client, and what it has no use for any more once the rest is in place.
+#[derive(Default)]
+pub(super) struct Former {
+    pub(super) secrets: Vec<Arc<Secret>>,
+    pub(super) config_maps: Vec<Arc<ConfigMap>>,
 }
 
 impl Observed {
@@ -86,6 +98,15 @@ impl Observed {
             retain: self.view.accepted()?.deletion_policy == DeletionPolicy::Retain,
         })
     }
+
+    /// What its ConfigMap should be like.
+    pub(super) fn wanted_config_map<'a>(
+        &'a self,
+        client_id: &'a ClientId,
+        connection: &'a Connection,
+    ) -> config_map::Wanted<'a> {
+        config_map::Wanted { object: &self.view.object.object, record: &self.record, client_id, connection }
+    }
 }
 
 /// What to do, in this order.
@@ -96,14 +117,28 @@ pub(super) struct Plan {
     pub(super) secret: SecretChange,
     /// Somebody undid what we wrote.
     pub(super) heals: bool,
-    /// A Secret under a former name.
-    pub(super) remove: Option<Arc<Secret>>,
+    pub(super) config_map: ConfigChange,
+    /// What to remove in the end.
+    pub(super) leave: Former,
     pub(super) report: Report,
     /// Whether status may be written: not while paused, unless the epoch grows.
     pub(super) silent: bool,
     /// Whether the epoch grows: status has to say so whatever else fails.
     pub(super) grows: bool,
     pub(super) wake_at: Option<Timestamp>,
+}
+
+/// What there is to do about how the client proves itself.
+struct Proof {
+    record: RecordChange,
+    secret: SecretChange,
+    config_map: ConfigChange,
+    /// What status says of the Secret.
+    state: Option<SecretStatus>,
+    /// None where it is not accepted.
+    finding: Option<Finding>,
+    heals: bool,
+    wake_at: Option<Timestamp>,
 }
 
 /// What status is to say.
@@ -123,14 +158,9 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
     let client = &observed.view.object;
     let accepted = observed.view.accepted();
     let epochs = epochs::decide(&observed.object, client.spec.as_ref().ok(), &observed.granted, &observed.known_epoch);
-    let credentials = observed.settings().map(|settings| credentials(installation, observed, settings, &old, now));
-    let secret = match (&credentials, observed.settings()) {
-        (Some(credentials), Some(settings)) => Some(SecretStatus::new(settings.name.as_str(), &credentials.state)),
-        _ => old.secret.clone(),
-    };
-    let remove = credentials.as_ref().and_then(|credentials| former(observed, credentials));
-    let problems = problems(observed, credentials.as_ref());
-    let standing = standing(observed, &problems, credentials.as_ref());
+    let Proof { record, secret, config_map, state, finding, heals, wake_at } = proof(installation, observed, &old, now);
+    let problems = problems(observed, finding.as_ref());
+    let standing = standing(observed, &problems, finding.clone());
     // Issuers sign nothing for a client whose status is behind the revocations.
     let grows = !epochs.entries.is_empty() || epochs.memory.epoch > EpochMemory::from(&old).epoch;
     let report = Report {
@@ -140,17 +170,77 @@ pub(super) fn plan(installation: &Installation<'_>, observed: &Observed, now: Ti
         grants: accepted.map(|_| standing.summary(observed.granted.values().map(ScopeSet::len).sum())),
         refused: observed.refused.iter().map(written_refused).collect(),
         memory: epochs.memory,
-        secret,
+        secret: state,
     };
     let silent = client.paused && !grows;
-    let (record, secret, heals, wake_at) = match credentials {
-        Some(Credentials { record, change, heals, wake_at, .. }) => (record, change, heals, wake_at),
-        None => (RecordChange::Keep, SecretChange::Keep, false, None),
-    };
-    Plan { revoke: epochs.entries, record, secret, heals, remove, report, silent, grows, wake_at }
+    let leave = if finding.is_some_and(|finding| finding.is_true()) { leave(observed) } else { Former::default() };
+    Plan { revoke: epochs.entries, record, secret, config_map, heals, leave, report, silent, grows, wake_at }
 }
 
-fn standing<'a>(observed: &'a Observed, problems: &'a [Problem], credentials: Option<&Credentials>) -> Standing<'a> {
+/// How the client comes to what it proves itself with: by its Secret, else by a ConfigMap that says to whom.
+fn proof(installation: &Installation<'_>, observed: &Observed, old: &OAuthClientStatus, now: Timestamp) -> Proof {
+    let nothing = Proof {
+        record: RecordChange::Keep,
+        secret: SecretChange::Keep,
+        config_map: ConfigChange::Keep,
+        state: old.secret.clone(),
+        finding: None,
+        heals: false,
+        wake_at: None,
+    };
+    if let Some(settings) = observed.settings() {
+        let credentials = credentials(installation, observed, settings, old, now);
+        let Credentials { record, change, heals, wake_at, finding, state } = credentials;
+        let state = Some(SecretStatus::new(settings.name.as_str(), &state));
+        return Proof { record, secret: change, state, finding: Some(finding), heals, wake_at, ..nothing };
+    }
+    match (observed.view.accepted(), &observed.view.object.client_id) {
+        (Some(_), Some(client_id)) => {
+            let decided = config_map(installation, observed, client_id, old, now);
+            let Decided { change, finding, heals, wake_at } = decided;
+            // No value is good any more. Should one be again, those that were dead before stay so.
+            let since = old.secret.as_ref().and_then(|secret| secret.accepted_since);
+            let state = since.map(|since| SecretStatus { accepted_since: Some(since), ..SecretStatus::default() });
+            let state = if finding.is_true() { state } else { old.secret.clone() };
+            Proof {
+                config_map: change,
+                record: RecordChange::Remove,
+                state,
+                finding: Some(finding),
+                heals,
+                wake_at,
+                ..nothing
+            }
+        }
+        _ => nothing,
+    }
+}
+
+fn config_map(
+    installation: &Installation<'_>,
+    observed: &Observed,
+    client_id: &ClientId,
+    old: &OAuthClientStatus,
+    now: Timestamp,
+) -> Decided {
+    let says = conditions::find(&old.conditions, credentials::CREDENTIALS_READY).map(|said| said.reason.as_str());
+    let is_current = old.observed_generation == observed.object.metadata.generation;
+    let seen = config_map::Seen {
+        wanted: &observed.wanted_config_map(client_id, installation.connection),
+        existing: observed.config_map.as_ref(),
+        wrote: match says {
+            Some(config_map::NO_SECRET | config_map::CONFIG_MAP_CONTESTED) if is_current => Wrote::ForThisSpec,
+            Some(config_map::NO_SECRET | config_map::CONFIG_MAP_CONTESTED) => Wrote::Earlier,
+            _ => Wrote::Never,
+        },
+        paused: observed.view.object.paused,
+        checkable: installation.has_cluster,
+        heals: &observed.heals,
+    };
+    config_map::decide(&seen, now)
+}
+
+fn standing<'a>(observed: &'a Observed, problems: &'a [Problem], credentials: Option<Finding>) -> Standing<'a> {
     let accepted = observed.view.accepted();
     let signing_key = accepted.map(|client| client.tokens.signing_key.as_str());
     Standing {
@@ -161,7 +251,7 @@ fn standing<'a>(observed: &'a Observed, problems: &'a [Problem], credentials: Op
         refused: &observed.refused,
         refused_count: observed.refused_count,
         signing_key: signing_key.filter(|_| !observed.signing_key_exists),
-        credentials: credentials.map(|credentials| credentials.finding.clone()),
+        credentials,
     }
 }
 
@@ -212,23 +302,30 @@ fn credentials(
 }
 
 /// What is wrong with the client, by its spec, by what others hold, and by the clock.
-fn problems(observed: &Observed, credentials: Option<&Credentials>) -> Vec<Problem> {
+fn problems(observed: &Observed, credentials: Option<&Finding>) -> Vec<Problem> {
     let mut problems = observed.view.problems.clone();
-    if credentials.is_some_and(|credentials| credentials.finding.reason == TOO_FAR_AHEAD) {
+    if credentials.is_some_and(|finding| finding.reason == TOO_FAR_AHEAD) {
         let message = "lies more than an hour ahead: write the time of the leak, which has passed";
         problems.push(Problem::new("rejectIssuedBefore", reason::INVALID, message));
     }
     problems
 }
 
-/// The Secret under a name the client no longer uses, once it has its new one.
-fn former(observed: &Observed, credentials: &Credentials) -> Option<Arc<Secret>> {
-    let (client, settings) = (observed.view.accepted()?, observed.settings()?);
-    let former = observed.former.as_ref()?;
-    let kept = client.deletion_policy == DeletionPolicy::Retain || observed.view.object.paused;
-    let ours = owner(former, &observed.record) == Owner::Us;
-    let other = former.metadata.name.as_deref() != Some(settings.name.as_str());
-    (ours && other && !kept && credentials.finding.is_true()).then(|| Arc::clone(former))
+/// What the client has no use for any more, once what it uses is there.
+fn leave(observed: &Observed) -> Former {
+    let Some(client) = observed.view.accepted().filter(|_| !observed.view.object.paused) else {
+        return Former::default();
+    };
+    let ours = |meta: &ObjectMeta| owner(meta, &observed.record) == Owner::Us;
+    let name = observed.settings().map(|settings| settings.name.as_str());
+    let other = |secret: &Secret| name.is_none() || secret.metadata.name.as_deref() != name;
+    let retain = client.deletion_policy == DeletionPolicy::Retain;
+    // Without a Secret of its own the client may have come after one that left its Secret behind.
+    let kept = |secret: &Secret| retain || (name.is_none() && is_retained(secret));
+    let goes = |secret: &&Arc<Secret>| ours(&secret.metadata) && other(secret) && !kept(secret);
+    let secrets = observed.former.secrets.iter().filter(goes).cloned().collect();
+    let config_maps = observed.former.config_maps.iter().filter(|map| ours(&map.metadata)).cloned().collect();
+    Former { secrets, config_maps }
 }
 
 fn written_refused((audience, scope, reason): &(Audience, String, &'static str)) -> Refused {

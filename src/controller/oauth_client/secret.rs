@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use countersign_core::client::{SecretMode, SecretSettings};
+use countersign_core::client::{SecretKeys, SecretMode, SecretSettings};
 use countersign_core::names::{ClientId, ObjectRef};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -28,7 +28,7 @@ pub struct Connection {
     pub ca: Option<String>,
 }
 
-/// Whom the owner record of a Secret names, seen from one client.
+/// Whom the owner record of an object names, seen from one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Us,
@@ -48,18 +48,18 @@ pub(super) struct Wanted<'a> {
     pub(super) retain: bool,
 }
 
-/// Whose the Secret is, seen from the client with this record.
-pub(super) fn owner(secret: &Secret, record: &str) -> Owner {
-    match annotation(&secret.metadata, OWNER) {
+/// Whose the object is, seen from the client with this record.
+pub(super) fn owner(meta: &ObjectMeta, record: &str) -> Owner {
+    match annotation(meta, OWNER) {
         Some(owner) if owner == record => Owner::Us,
         Some(_) => Owner::Another,
         None => Owner::Nobody,
     }
 }
 
-/// Whether the Secret carries the label of what we write.
-pub(super) fn is_labelled(secret: &Secret) -> bool {
-    secret.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == COUNTERSIGN)
+/// Whether the object carries the label of what we write.
+pub(super) fn is_labelled(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY)).is_some_and(|by| by == COUNTERSIGN)
 }
 
 /// Whether whoever made the Secret lets this client refer to it or take it over.
@@ -80,6 +80,25 @@ pub(super) fn is_retained(secret: &Secret) -> bool {
 /// Whether what we want cannot be had by an update: the type of a Secret never changes, an immutable one not at all.
 pub(super) fn needs_new_object(existing: &Secret) -> bool {
     existing.immutable == Some(true) || existing.type_.as_deref().unwrap_or(OPAQUE) != OPAQUE
+}
+
+impl Connection {
+    /// What a program is told besides its secret, under these keys.
+    pub(super) fn entries<'a>(
+        &'a self,
+        client_id: &'a ClientId,
+        keys: &'a SecretKeys,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let Self { issuer, token_endpoint, jwks_uri, ca } = self;
+        let entries = [
+            (&keys.client_id, Some(client_id.as_str())),
+            (&keys.issuer, Some(issuer.as_str())),
+            (&keys.token_endpoint, Some(token_endpoint.as_str())),
+            (&keys.jwks_uri, Some(jwks_uri.as_str())),
+            (&keys.ca, ca.as_deref()),
+        ];
+        entries.into_iter().filter_map(|(key, text)| Some((key.as_str(), text?)))
+    }
 }
 
 impl Wanted<'_> {
@@ -122,20 +141,11 @@ impl Wanted<'_> {
     }
 
     fn data(&self, value: &str) -> impl Iterator<Item = (String, ByteString)> {
-        let Connection { issuer, token_endpoint, jwks_uri, ca } = self.connection;
         let keys = &self.settings.keys;
-        [
-            (&keys.client_id, Some(self.client_id.as_str())),
-            (&keys.client_secret, Some(value)),
-            (&keys.issuer, Some(issuer)),
-            (&keys.token_endpoint, Some(token_endpoint)),
-            (&keys.jwks_uri, Some(jwks_uri)),
-            (&keys.ca, ca.as_deref()),
-        ]
-        .into_iter()
-        .filter_map(|(key, text)| Some((key.clone(), ByteString(text?.as_bytes().to_vec()))))
-        .collect::<Vec<_>>()
-        .into_iter()
+        let secret = [(keys.client_secret.as_str(), value)];
+        let entries = self.connection.entries(self.client_id, keys).chain(secret);
+        let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+        entries.map(|(key, text)| (key.to_owned(), bytes(text))).collect::<Vec<_>>().into_iter()
     }
 
     fn labels(&self, mut labels: BTreeMap<String, String>) -> BTreeMap<String, String> {

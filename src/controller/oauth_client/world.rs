@@ -1,6 +1,7 @@
 //! What the clients' kind sees of the store.
 //!
-//! Flows in: watches of each OAuthClient, of the Secrets written for them, and of the records of values that are not ours.
+//! Flows in: watches of each OAuthClient, of the Secrets and ConfigMaps written for them, and of the records of values that
+//! are not ours.
 //! Flows out: the newest of each, the clients that went and have not been cleaned up after, and which client to look at.
 
 use std::collections::{BTreeSet, HashMap};
@@ -11,9 +12,10 @@ use countersign_api::OAuthClient;
 use countersign_core::client_secret::Presented;
 use countersign_core::names::ObjectRef;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 
+use super::managed::{Managed, Written};
 use crate::controller::table::{Step, Table};
 use crate::objects::layout::Layout;
 use crate::objects::{Change, Key};
@@ -22,6 +24,7 @@ use crate::objects::{Change, Key};
 pub(super) enum Seen {
     Client(Box<Change<OAuthClient>>),
     Secret(Change<Secret>),
+    ConfigMap(Change<ConfigMap>),
     Record(Change<Secret>),
 }
 
@@ -36,10 +39,9 @@ pub(super) enum There {
 pub(super) struct World {
     layout: Layout,
     clients: Table<OAuthClient>,
-    secrets: Table<Secret>,
+    pub(super) secrets: Managed<Secret>,
+    pub(super) config_maps: Managed<ConfigMap>,
     records: Table<Secret>,
-    /// Which Secrets carry whose owner record.
-    owned: HashMap<ObjectRef, BTreeSet<Key>>,
     gone: HashMap<ObjectRef, Vec<(Timestamp, Arc<OAuthClient>)>>,
 }
 
@@ -53,9 +55,9 @@ impl World {
         Self {
             layout,
             clients: Table::default(),
-            secrets: Table::default(),
+            secrets: Managed::default(),
+            config_maps: Managed::default(),
             records: Table::default(),
-            owned: HashMap::new(),
             gone: HashMap::new(),
         }
     }
@@ -67,10 +69,8 @@ impl World {
                 let steps = self.clients.apply(*change);
                 steps.into_iter().filter_map(|step| self.see_client(step, now)).collect()
             }
-            Seen::Secret(change) => {
-                let steps = self.secrets.apply(change);
-                steps.into_iter().flat_map(|step| self.see_secret(&step)).collect()
-            }
+            Seen::Secret(change) => self.secrets.see(change, &self.layout),
+            Seen::ConfigMap(change) => self.config_maps.see(change, &self.layout),
             Seen::Record(change) => {
                 let steps = self.records.apply(change);
                 let owner = |step: Step<Secret>| self.layout.owner(&step.new.or(step.old)?.metadata);
@@ -103,28 +103,9 @@ impl World {
         }
     }
 
-    fn see_secret(&mut self, step: &Step<Secret>) -> Vec<ObjectRef> {
-        let owner = |secret: &Option<Arc<Secret>>| {
-            let meta = &secret.as_ref()?.metadata;
-            // A copy in another namespace names an owner it does not have.
-            self.layout.owner(meta).filter(|owner| meta.namespace.as_deref() == Some(owner.namespace.as_str()))
-        };
-        let (old, new) = (owner(&step.old), owner(&step.new));
-        if let Some(old) = &old {
-            let left = self.owned.get_mut(old).is_some_and(|keys| keys.remove(&step.key) && keys.is_empty());
-            if left {
-                self.owned.remove(old);
-            }
-        }
-        if let Some(new) = &new {
-            self.owned.entry(new.clone()).or_default().insert(step.key.clone());
-        }
-        [old, new].into_iter().flatten().collect()
-    }
-
     /// Whether everything has been listed once.
     pub(super) fn is_synced(&self) -> bool {
-        self.clients.is_synced() && self.secrets.is_synced() && self.records.is_synced()
+        self.clients.is_synced() && self.secrets.is_synced() && self.config_maps.is_synced() && self.records.is_synced()
     }
 
     pub(super) fn there(&self, object: &ObjectRef) -> There {
@@ -136,17 +117,6 @@ impl World {
             None if self.clients.is_malformed(&key) => There::Malformed,
             _ => There::Nothing,
         }
-    }
-
-    /// The Secret, if it carries our label.
-    pub(super) fn secret(&self, key: &Key) -> Option<Arc<Secret>> {
-        self.secrets.get(key).cloned()
-    }
-
-    /// The Secrets that carry the client's owner record.
-    pub(super) fn owned(&self, object: &ObjectRef) -> Vec<Arc<Secret>> {
-        let keys = self.owned.get(object).into_iter().flatten();
-        keys.filter_map(|key| self.secrets.get(key).cloned()).collect()
     }
 
     /// The signer's versions of all values that clients may still use; `None` where that is not certain.
@@ -167,7 +137,8 @@ impl World {
         if since? < issued_at {
             return None;
         }
-        let written = self.secret(&Key::namespaced(client.metadata.namespace.as_deref()?, secret.name.as_deref()?))?;
+        let written =
+            self.secrets.get(&Key::namespaced(client.metadata.namespace.as_deref()?, secret.name.as_deref()?))?;
         let texts = written.data.iter().flatten().filter_map(|(_, bytes)| std::str::from_utf8(&bytes.0).ok());
         let mut values = texts.filter_map(|text| Presented::parse(text).ok());
         versions.insert(values.find(|value| value.issued_at == issued_at)?.version);
@@ -197,11 +168,11 @@ impl World {
         self.clients.wrote(base, Arc::new(new));
     }
 
-    pub(super) fn wrote_secret(&mut self, base: &Secret, new: Secret) {
-        self.secrets.wrote(base, Arc::new(new));
+    pub(super) fn wrote<K: Written>(&mut self, base: &K, new: K) {
+        K::of(self).wrote(base, new);
     }
 
-    pub(super) fn deleted_secret(&mut self, base: &Secret) {
-        self.secrets.deleted(base);
+    pub(super) fn deleted<K: Written>(&mut self, base: &K) {
+        K::of(self).deleted(base);
     }
 }

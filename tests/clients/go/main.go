@@ -30,7 +30,7 @@ func run() error {
 	clientID := flag.String("client-id", "", "the client's id")
 	resource := flag.String("resource", "", "the audience, as RFC 8707 names it")
 	scope := flag.String("scope", "", "scopes, separated by spaces")
-	method := flag.String("auth-method", "", "client_secret_basic, client_secret_post, or empty to let the library probe")
+	method := flag.String("auth-method", "", "client_secret_basic, client_secret_post, client_assertion, or empty to let the library probe")
 	ca := flag.String("ca", "", "file with the certificate authority to trust")
 	flag.Parse()
 
@@ -54,6 +54,10 @@ func run() error {
 		config.AuthStyle = oauth2.AuthStyleInHeader
 	case "client_secret_post":
 		config.AuthStyle = oauth2.AuthStyleInParams
+	case "client_assertion":
+		config.AuthStyle = oauth2.AuthStyleInParams
+		config.EndpointParams.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		config.EndpointParams.Set("client_assertion", os.Getenv("CLIENT_ASSERTION"))
 	}
 
 	ctx := context.Background()

@@ -8,8 +8,14 @@ const { values: flags } = parseArgs({
 })
 
 const secret = process.env.CLIENT_SECRET
-const authentication =
-  flags['auth-method'] === 'client_secret_post' ? oauth.ClientSecretPost(secret) : oauth.ClientSecretBasic(secret)
+// The library's own way for what it does not make itself: the assertion is somebody else's, here the kubelet's.
+const assertion = (_server, client, body) => {
+  body.set('client_id', client.client_id)
+  body.set('client_assertion_type', 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer')
+  body.set('client_assertion', process.env.CLIENT_ASSERTION)
+}
+const methods = { client_secret_post: () => oauth.ClientSecretPost(secret), client_assertion: () => assertion }
+const authentication = methods[flags['auth-method']]?.() ?? oauth.ClientSecretBasic(secret)
 const issuer = new URL(flags.issuer)
 const execute = issuer.protocol === 'http:' ? [oauth.allowInsecureRequests] : []
 

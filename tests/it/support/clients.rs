@@ -23,10 +23,12 @@ pub struct TokenRequest<'a> {
     pub client_secret: &'a str,
     pub resource: Option<&'a str>,
     pub scope: Option<&'a str>,
-    /// `client_secret_basic` (each client's default, the Go one probes) or `client_secret_post`.
+    /// `client_secret_basic` (each client's default, the Go one probes), `client_secret_post` or `client_assertion`.
     pub auth_method: Option<&'a str>,
     /// The token to exchange (RFC 8693); none: a token in the client's own name.
     pub subject_token: Option<&'a str>,
+    /// What `client_assertion` sends.
+    pub client_assertion: &'a str,
     /// The certificate authority to trust, for an https issuer.
     pub authority: Option<&'a Path>,
 }
@@ -66,6 +68,7 @@ impl OutsideClient {
     pub fn ask(self, request: &TokenRequest<'_>) -> Value {
         let mut command = self.command(request);
         command.arg(format!("--client-id={}", request.client_id)).env("CLIENT_SECRET", request.client_secret);
+        command.env("CLIENT_ASSERTION", request.client_assertion);
         for (flag, value) in
             [("resource", request.resource), ("scope", request.scope), ("auth-method", request.auth_method)]
         {

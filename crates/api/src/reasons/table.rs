@@ -32,7 +32,7 @@ const NOTHING: &str = "nothing";
 
 impl Reason {
     /// The list.
-    pub const ALL: [Self; 65] = [
+    pub const ALL: [Self; 68] = [
         client("Ready", "True", "Ready", ["the client can get tokens", NOTHING]),
         client(
             "Ready",
@@ -76,7 +76,36 @@ impl Reason {
             ],
         ),
         client("CredentialsReady", "True", "Referenced", ["the Secret holds a value of someone else's", NOTHING]),
-        client("CredentialsReady", "True", "NoSecret", ["the client proves itself otherwise", NOTHING]),
+        client(
+            "CredentialsReady",
+            "True",
+            "NoSecret",
+            ["the client proves itself without a Secret; its ConfigMap says to whom", NOTHING],
+        ),
+        client(
+            "CredentialsReady",
+            "False",
+            "ConfigMapNotOwned",
+            [
+                "the ConfigMap `<metadata.name>-oauth` is not this client's, and is left alone",
+                "delete it, or give the client another `metadata.name`",
+            ],
+        ),
+        client(
+            "CredentialsReady",
+            "False",
+            "ConfigMapContested",
+            [
+                "somebody keeps deleting or changing the ConfigMap; it is put back less and less often",
+                "have whom the message names leave it alone",
+            ],
+        ),
+        client(
+            "CredentialsReady",
+            "False",
+            "NoCluster",
+            ["`standalone` has no cluster whose ServiceAccount tokens it could check", "use ClientSecret there"],
+        ),
         client(
             "CredentialsReady",
             "False",

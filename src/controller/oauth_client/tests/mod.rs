@@ -7,6 +7,7 @@
 mod crash;
 mod create;
 mod modes;
+mod no_secret;
 mod revoke;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,7 @@ struct Watches {
     mirrored: BoxStream<'static, Change<OAuthClient>>,
     policies: BoxStream<'static, Change<ScopePolicy>>,
     secrets: BoxStream<'static, Change<Secret>>,
+    config_maps: BoxStream<'static, Change<ConfigMap>>,
     records: BoxStream<'static, Change<Secret>>,
 }
 
@@ -299,6 +301,7 @@ impl Process {
                 jwks_uri: "https://issuer.example/oauth2/jwks".to_owned(),
                 ca: Some("-----BEGIN CERTIFICATE-----".to_owned()),
             },
+            has_cluster: true,
             signer,
             replicas: Replicas::new(Timings::default(), Contact::never()),
             pace: Pace::default(),
@@ -307,7 +310,8 @@ impl Process {
             clients: objects.watch(Selection::all()),
             mirrored: objects.watch(Selection::all()),
             policies: objects.watch(Selection::all()),
-            secrets: objects.watch(layout.select_user_secrets().unlabelled(PART)),
+            secrets: objects.watch(layout.select_for_users().unlabelled(PART)),
+            config_maps: objects.watch(layout.select_for_users().unlabelled(PART)),
             records: objects.watch(layout.select(Part::ReferenceRecord)),
         };
         let before = live.load_full();
@@ -322,6 +326,9 @@ impl Process {
         }
         while let Some(Some(change)) = self.watches.secrets.next().now_or_never() {
             self.queue.extend(self.kind.world().see(Seen::Secret(change), now));
+        }
+        while let Some(Some(change)) = self.watches.config_maps.next().now_or_never() {
+            self.queue.extend(self.kind.world().see(Seen::ConfigMap(change), now));
         }
         while let Some(Some(change)) = self.watches.records.next().now_or_never() {
             self.queue.extend(self.kind.world().see(Seen::Record(change), now));
