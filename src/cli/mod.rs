@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage, 141 the reader closed the pipe.
 
 mod accept_restore;
+mod agent;
 mod check;
 mod cluster;
 mod colour;
@@ -51,6 +52,7 @@ enum Command {
     Controller(Box<controller::Controller>),
     Issuer(Box<issuer::Issuer>),
     Verifier(Box<verifier::Verifier>),
+    Agent(Box<agent::Agent>),
     Check(check::Check),
     Explain(Box<explain::Explain>),
     Token(token::Token),
@@ -102,6 +104,7 @@ fn serve(command: Command) -> Result<()> {
         Command::Controller(controller) => block_on(controller.run()),
         Command::Issuer(issuer) => block_on(issuer.run()),
         Command::Verifier(verifier) => block_on(verifier.run()),
+        Command::Agent(agent) => agent::block_on(agent.run()),
         Command::Crd(crd) => crd.run(),
         Command::AcceptRestore(accept) => block_on(accept.run()),
         Command::Token(token) => block_on(token.run()),

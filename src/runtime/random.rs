@@ -20,6 +20,11 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], RandomError> {
     Ok(bytes)
 }
 
+/// A number in `[0, 1)`; a half should the generator fail.
+pub fn fraction() -> f64 {
+    bytes::<4>().map_or(0.5, |drawn| f64::from(u32::from_be_bytes(drawn)) / (f64::from(u32::MAX) + 1.0))
+}
+
 /// A factor in `[0.75, 1.25)` to spread periodic work of many replicas; 1 should the generator fail.
 pub fn jitter() -> f64 {
     let Ok([high, low]) = bytes::<2>() else { return 1.0 };
@@ -34,5 +39,6 @@ mod tests {
     fn two_draws_differ() {
         assert_ne!(bytes::<16>().unwrap(), bytes::<16>().unwrap());
         assert!((0.75..=1.25).contains(&jitter()));
+        assert!((0.0..1.0).contains(&fraction()));
     }
 }

@@ -11,6 +11,7 @@
     reason = "a step of the harness that fails is a test that fails, and says where"
 )]
 
+mod agent;
 mod architecture;
 mod cli;
 mod controller;

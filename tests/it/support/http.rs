@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,8 +87,20 @@ impl Request {
 
 /// Sends these bytes and reads the answer until the connection ends.
 pub async fn raw(to: SocketAddr, bytes: &[u8]) -> std::io::Result<Response> {
+    exchange(TcpStream::connect(to), bytes).await
+}
+
+/// The same over a unix socket.
+pub async fn raw_unix(to: &Path, bytes: &[u8]) -> std::io::Result<Response> {
+    exchange(UnixStream::connect(to), bytes).await
+}
+
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    connect: impl Future<Output = std::io::Result<S>>,
+    bytes: &[u8],
+) -> std::io::Result<Response> {
     let exchange = async {
-        let mut stream = TcpStream::connect(to).await?;
+        let mut stream = connect.await?;
         stream.write_all(bytes).await?;
         let mut answer = Vec::new();
         // A server that refuses early may reset the connection after its answer: what came counts.
