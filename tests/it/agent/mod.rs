@@ -2,6 +2,8 @@
 //!
 //! Flows in: rotations, an issuer that hangs, wrong authorities, signals. Flows out: tokens, all of which must be whole and valid.
 
+mod envoy;
+mod manifests;
 mod tokens;
 
 use crate::support::http::{Response, raw_unix};
