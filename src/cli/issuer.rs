@@ -24,6 +24,10 @@ pub(crate) struct Issuer {
     /// Where /oauth2/* is served [default: 0.0.0.0:8443, with --plaintext 0.0.0.0:8080]
     #[arg(long, env = "COUNTERSIGN_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Refuse a ServiceAccount token as soon as its pod is gone, not only at its end. Needs list and watch of pods; their
+    /// metadata alone is read, in namespaces with such clients
+    #[arg(long, env = "COUNTERSIGN_WATCH_PODS")]
+    watch_pods: bool,
 }
 
 impl Issuer {
@@ -33,6 +37,9 @@ impl Issuer {
         let listen = self.listen.unwrap_or_else(|| ([0, 0, 0, 0], port).into());
         let mut process = self.cluster.process()?;
         let mut roles = self.cluster.roles(&mut process, Role::Issuer).await?;
+        if self.watch_pods {
+            roles.watch_pods();
+        }
         roles.issuer(listen, &self.tls).await?;
         process.run().await
     }

@@ -41,6 +41,7 @@ use crate::runtime::serve::Limits;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cluster_keys::ClusterKeys;
+use crate::snapshot::pods::Pods;
 use crate::snapshot::{Feed, Role, Sources};
 use crate::verifier::{self, Verifier};
 
@@ -78,6 +79,7 @@ pub(crate) struct Roles<'a> {
     live: Live<Snapshot>,
     /// Holds once the first snapshot is there.
     listed: Condition,
+    pods: Option<Pods>,
 }
 
 impl<'a> Roles<'a> {
@@ -93,7 +95,7 @@ impl<'a> Roles<'a> {
         let feed = Feed::new(sources, role, listed.clone(), &process.metrics);
         let live = feed.live();
         process.supervisor.spawn("snapshot", feed.run(process.supervisor.shutdown()));
-        Self { process, objects, site, replica, live, listed }
+        Self { process, objects, site, replica, live, listed, pods: None }
     }
 
     /// Reconciles while this process leads.
@@ -152,10 +154,19 @@ impl<'a> Roles<'a> {
             sink: self.sink("issuer"),
             usage: usage.clone(),
             cluster_keys,
+            pods: self.pods.take(),
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));
         self.process.serve(("issuer port", "--listen"), (listen, tls), Limits::default(), routes).await
+    }
+
+    /// Has the issuer refuse tokens of pods that are gone.
+    pub(crate) fn watch_pods(&mut self) {
+        let pods = Pods::new(&self.process.metrics);
+        let follow = pods.clone().follow(self.objects.clone(), self.live.clone(), self.process.supervisor.shutdown());
+        self.process.supervisor.spawn("pods", follow);
+        self.pods = Some(pods);
     }
 
     /// Keeps what ServiceAccount tokens are checked with; without a cluster nobody makes such tokens.

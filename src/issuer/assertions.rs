@@ -1,7 +1,7 @@
 //! Clients that prove who they are by a ServiceAccount's token (RFC 7521 section 4.2, RFC 7523 section 2.2).
 //!
 //! ```text
-//! assertion ─► the cluster's keys ─► which ServiceAccount, in which pod ─► the client that names it
+//! assertion ─► the cluster's keys ─► which ServiceAccount, in which pod ─► the client that names it ─► is the pod there?
 //! ```
 //! Flows in: the assertion, the cluster's keys, the snapshot, the client the request names, if any. Flows out: that client, or
 //! the one there is.
@@ -19,9 +19,10 @@ use crate::issuer::authenticate::{Look, Missing, PATIENCE, usable};
 use crate::runtime::clock::Clock;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cluster_keys::{ClusterKeys, Known};
+use crate::snapshot::pods::{Pods, Presence};
 
-/// How many may wait for a key that is not known yet: anybody can name one.
-const MOST_WAITING_FOR_KEYS: usize = 32;
+/// How many may wait for a key or a pod that is not known yet: anybody can name a key.
+const MOST_WAITING_FOR_NEWS: usize = 32;
 
 /// Checks assertions.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Assertions {
     audience: String,
     timings: Timings,
     keys: Option<ClusterKeys>,
+    pods: Option<Pods>,
     waiting: Semaphore,
 }
 
@@ -39,7 +41,8 @@ impl Assertions {
             audience: parts.settings.issuer_url.clone(),
             timings: parts.settings.timings,
             keys: parts.cluster_keys.clone(),
-            waiting: Semaphore::new(MOST_WAITING_FOR_KEYS),
+            pods: parts.pods.clone(),
+            waiting: Semaphore::new(MOST_WAITING_FOR_NEWS),
         }
     }
 
@@ -65,6 +68,27 @@ impl Assertions {
             Some(newer) => Ok(told(self.read(&newer, assertion, clock))),
             None if known.is_none() => Err(Refusal::unavailable("ServiceAccount tokens cannot be checked yet")),
             None => Ok(told(Err(TokenRefusal::UnknownKey))),
+        }
+    }
+
+    /// Whether the pod the token was made for is still there; always, where pods are not watched. Asked once a client names its
+    /// ServiceAccount: the pods of other namespaces are not known.
+    pub(super) async fn is_there(&self, token: &ServiceAccountToken) -> Result<bool, Refusal> {
+        let Some(pods) = &self.pods else { return Ok(true) };
+        let mut presence = pods.look(&token.namespace, &token.pod_uid);
+        if presence != Presence::There {
+            let Ok(_seat) = self.waiting.try_acquire() else {
+                return Err(Refusal::unavailable("too many assertions wait for news of their pods"));
+            };
+            presence = pods.wait_for(&token.namespace, &token.pod_uid, Instant::now() + PATIENCE).await;
+        }
+        match presence {
+            Presence::There => Ok(true),
+            Presence::Gone => {
+                tracing::debug!(namespace = %token.namespace, pod = %token.pod, "an assertion is refused: its pod is gone");
+                Ok(false)
+            }
+            Presence::Unknown => Err(Refusal::unavailable("the pods of this namespace are not known yet")),
         }
     }
 

@@ -124,8 +124,8 @@ impl Authenticator {
         };
         let look = |snapshot: &Snapshot| assertions::client(snapshot, &token, client_id);
         match self.look_patiently(live, live.load_full(), client_id, look).await? {
-            Some(caller) => Ok(caller),
-            None => Err(self.failed(id, peer, now)),
+            Some(caller) if self.assertions.is_there(&token).await? => Ok(caller),
+            _ => Err(self.failed(id, peer, now)),
         }
     }
 

@@ -52,6 +52,7 @@ use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cluster_keys::ClusterKeys;
+use crate::snapshot::pods::Pods;
 
 /// What the installation says.
 #[derive(Clone, Debug)]
@@ -77,6 +78,8 @@ pub struct Parts {
     pub usage: SecretUsage,
     /// What ServiceAccount tokens are checked with; none where there is no cluster.
     pub cluster_keys: Option<ClusterKeys>,
+    /// The pods whose tokens are good; none: they are until they end.
+    pub pods: Option<Pods>,
 }
 
 /// Everything a request needs, behind one pointer.

@@ -7,6 +7,7 @@ mod build;
 pub mod cluster_keys;
 mod feed;
 mod offline;
+pub mod pods;
 mod read;
 mod table;
 #[cfg(test)]

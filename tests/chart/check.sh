@@ -57,7 +57,7 @@ say "values that do nothing"
 python3 tests/chart/knobs.py "$tools/helm" "$version"
 
 say "what it agrees with"
-render "$chart/ci/plaintext-values.yaml" --set prometheus.serviceMonitor.enabled=true,prometheus.rules.enabled=true,grafanaDashboard.enabled=true >"$bed/all.yaml"
+render "$chart/ci/plaintext-values.yaml" --set prometheus.serviceMonitor.enabled=true,prometheus.rules.enabled=true,grafanaDashboard.enabled=true,issuer.watchPods=true >"$bed/all.yaml"
 python3 tests/chart/agrees.py "$bed/all.yaml" "$bed/full.yaml" "${COUNTERSIGN:-${CARGO_TARGET_DIR:-target}/debug/countersign}"
 for file in all full; do
   python3 -c 'import sys, yaml

@@ -79,6 +79,16 @@ fn live(release: &Release<'_>, shop: &Namespace<'_>) {
     until("its tokens are revoked", || epoch() != first);
     shop.must(&["delete", "oac/another"]);
     until("the Secret is gone", || value().is_empty());
+    // A client without a secret comes, its ConfigMap is edited, and it goes.
+    let by_pod = "  authentication: {methods: [{type: ServiceAccount, serviceAccounts: [{name: nightly}]}]}\n";
+    release.apply(&shop.name, &client("nightly", by_pod));
+    shop.must(&["wait", "--for=condition=Ready", "--timeout=60s", "oac/nightly"]);
+    let issuer = || shop.must(&["get", "cm", "nightly-oauth", "--ignore-not-found", "-o", "jsonpath={.data.issuer}"]);
+    let right = issuer();
+    shop.must(&["patch", "cm", "nightly-oauth", "--patch", r#"{"data": {"issuer": "x"}}"#]);
+    until("the ConfigMap is put right", || issuer() == right);
+    shop.must(&["delete", "oac/nightly"]);
+    until("the ConfigMap is gone", || issuer().is_empty());
     // Replicas go and come.
     for role in ["controller", "issuer", "verifier"] {
         release.must(&["rollout", "restart", &release.deployment(role)]);

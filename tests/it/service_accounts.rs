@@ -165,6 +165,31 @@ async fn cla_06_a_pods_token_of_more_than_an_hour_proves_nothing() {
 }
 
 #[tokio::test]
+async fn where_pods_are_watched_a_deleted_ones_token_is_refused_long_before_it_ends() {
+    let testbed = Testbed::shared();
+    let installation = Installation::new(&testbed, &[]);
+    let tenant = Tenant::new(&testbed, &installation).await;
+    let _controller = installation.start(Role::Controller).await;
+    let mut issuer = installation.spawn_with(Role::Issuer, &["--watch-pods"]);
+    issuer.process.ready(issuer.admin).await;
+    tenant.apply(&[ORDERS, &client("checkout", &by(&["checkout", "other"]))].concat());
+    tenant.wait_ready(&["checkout"]);
+    let ours = format!("--audience={}", installation.issuer_url());
+    let mut tokens = Vec::new();
+    for account in ["checkout", "other"] {
+        let pod = tenant.pod(account).await;
+        let token = tenant.pod_token(account, &pod, &[&ours]);
+        let look = async || ask(issuer.issuer, &token, None).await;
+        await_condition("a token", SOON, look, |answer| answer.status == 200).await;
+        tokens.push(token);
+    }
+    tenant.run(&["delete", "pod", "checkout", "--grace-period=0", "--force"]);
+    let look = async || told(&ask(issuer.issuer, &tokens[0], None).await);
+    await_condition("the deleted pod's refusal", SOON, look, |told| *told == (401, "invalid_client".to_owned())).await;
+    assert_eq!(told(&ask(issuer.issuer, &tokens[1], None).await), (200, String::new()), "the other pod is there");
+}
+
+#[tokio::test]
 async fn a_client_moves_from_a_secret_to_its_pods_and_back_and_foreign_config_maps_stay() {
     let testbed = Testbed::shared();
     let installation = Installation::new(&testbed, &[]);

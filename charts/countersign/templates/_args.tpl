@@ -34,6 +34,9 @@
 
 {{- define "countersign.args.issuer" -}}
 {{- include "countersign.args.tls" . }}
+{{- if .root.Values.issuer.watchPods }}
+- --watch-pods
+{{- end }}
 {{- end }}
 
 {{- define "countersign.args.verifier" -}}

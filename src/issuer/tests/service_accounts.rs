@@ -13,13 +13,18 @@ use countersign_core::client::{ClientState, Method};
 use countersign_core::names::ObjectName;
 use countersign_core::timings::Timings;
 use countersign_core::token::{Algorithm, ClusterIssuer, PublicJwk};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use super::world::{Answer, BEGAN, ISSUER, World, basic, client_object, encode};
 use crate::http::body::BodyLimits;
 use crate::http::credentials::JWT_BEARER;
+use crate::objects::{FolderStore, Key as ObjectKey, Objects, Preconditions};
+use crate::runtime::clock::Clock;
+use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Supervisor;
 use crate::snapshot::cluster_keys::{ClusterKeys, DiscoveryError};
+use crate::snapshot::pods::Pods;
 
 const CLUSTER: &str = "https://kubernetes.default.svc";
 
@@ -103,10 +108,14 @@ impl Cluster {
 impl Shop {
     /// Its issuer asks the cluster's keys in a task of its own, in tests whose time stands still.
     fn open() -> Self {
+        Self::with_pods(None)
+    }
+
+    fn with_pods(pods: Option<Pods>) -> Self {
         let (key, cluster) = (Key::new("one"), Arc::new(Cluster::default()));
         let keys = ClusterKeys::new(Timings::default().offline_grace);
         cluster.set(Some(key.jwks()));
-        let world = World::with(BodyLimits::default(), Some(keys.clone()));
+        let world = World::with(BodyLimits::default(), (Some(keys.clone()), pods));
         let asks = Arc::clone(&cluster);
         let follow =
             keys.keep(world.clock.clone(), Supervisor::new().shutdown(), move || std::future::ready(asks.answer()));
@@ -351,6 +360,26 @@ async fn before_the_keys_are_known_nobody_is_told_that_an_assertion_is_wrong() {
     shop.cluster.set(Some(shop.key.jwks()));
     shop.pass(Duration::from_secs(10)).await;
     assert_eq!(shop.gets(&claims("shop", "cart"), None).await, "shop.cart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_pods_are_watched_a_deleted_ones_token_is_refused_at_once() {
+    let pods = Pods::new(&Metrics::new());
+    let shop = Shop::with_pods(Some(pods.clone()));
+    assert_eq!(shop.gets(&claims("shop", "cart"), None).await, UNKNOWN_YET, "nobody knows the pods yet");
+    let objects = Objects::Folder(FolderStore::in_memory(Clock::system()).unwrap());
+    let live = shop.world.live.clone();
+    drop(tokio::spawn(pods.follow(objects.clone(), live, Supervisor::new().shutdown())));
+    let pod = json!({"metadata": {"name": "cart-7d9", "namespace": "shop"}, "spec": {"containers": []}});
+    let pod: Pod = objects.create(&serde_json::from_value(pod).unwrap()).await.unwrap();
+    let mut of_pod = claims("shop", "cart");
+    of_pod["kubernetes.io"]["pod"]["uid"] = json!(pod.metadata.uid);
+    assert_eq!(shop.gets(&of_pod, None).await, "shop.cart");
+    assert_eq!(shop.gets(&claims("shop", "cart"), None).await, REFUSED, "of a pod there never was");
+    let key = ObjectKey::namespaced("shop", "cart-7d9");
+    objects.delete::<Pod>(&key, &Preconditions::default()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(shop.gets(&of_pod, None).await, REFUSED);
 }
 
 #[tokio::test(start_paused = true)]

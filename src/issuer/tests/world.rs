@@ -41,6 +41,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::serve::Peer;
 use crate::snapshot::cluster_keys::ClusterKeys;
+use crate::snapshot::pods::Pods;
 use crate::snapshot::{PrivateKey, Snapshot};
 
 pub(super) const ISSUER: &str = "https://auth.example.com";
@@ -92,10 +93,10 @@ impl Sink for TestSink {
 impl World {
     /// `shop.checkout`, `shop.orders` (confidential) and `shop.app` (public) beside the policy; `web.frontend` elsewhere.
     pub(super) fn new() -> Self {
-        Self::with(BodyLimits::default(), None)
+        Self::with(BodyLimits::default(), (None, None))
     }
 
-    pub(super) fn with(body: BodyLimits, cluster_keys: Option<ClusterKeys>) -> Self {
+    pub(super) fn with(body: BodyLimits, (cluster_keys, pods): (Option<ClusterKeys>, Option<Pods>)) -> Self {
         let timings = Timings::default();
         let clock = Clock::fixed(at(0));
         let contact = Contact::never();
@@ -128,6 +129,7 @@ impl World {
             sink: sink.clone(),
             usage: usage.clone(),
             cluster_keys,
+            pods,
         };
         let router = router(parts, &Metrics::new());
         Self { clock, contact, live, usage, sink, readiness, keeper, router, secret_signer }

@@ -177,6 +177,12 @@ impl Directory {
         usable.filter(move |(_, spec)| spec.service_accounts().contains(account))
     }
 
+    /// The namespaces with usable clients that prove who they are by a pod.
+    pub fn namespaces_by_pods(&self) -> impl Iterator<Item = &Namespace> {
+        let by_pod = |client: &Arc<ClientView>| client.usable().is_some_and(|spec| !spec.service_accounts().is_empty());
+        self.namespaces.iter().filter(move |(_, view)| view.clients.values().any(by_pod)).map(|(name, _)| name)
+    }
+
     /// The client an object is, whatever is wrong with it.
     pub fn client_of(&self, object: &ObjectRef) -> Option<&Arc<ClientView>> {
         self.namespace(&object.namespace)?.clients.get(&object.name)
