@@ -7,6 +7,7 @@
 mod closed;
 
 pub mod bounds;
+pub mod certificates;
 pub mod client;
 pub mod client_secret;
 pub mod directory;
