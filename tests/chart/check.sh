@@ -17,8 +17,9 @@ say() { printf '%s\n' "chart: $*" >&2; }
 wrong() { say "$*"; exit 1; }
 
 tests/testbed.sh up "$bed"
-kubectl apply --server-side --filename crds --filename "$tools/monitoring/" >"$bed/applied"
-kubectl wait --for=condition=Established --timeout=30s --filename crds --filename "$tools/monitoring/" >>"$bed/applied"
+definitions=(--filename crds --filename "$tools/monitoring/" --filename tests/chart/cert-manager.yaml)
+kubectl apply --server-side "${definitions[@]}" >"$bed/applied"
+kubectl wait --for=condition=Established --timeout=30s "${definitions[@]}" >>"$bed/applied"
 kubectl get --raw /openapi/v2 >"$bed/openapi.json"
 charts/values.py "${1:-check}" "$bed/openapi.json"
 [ "${1:-check}" = check ] || exit 0

@@ -30,6 +30,28 @@
 {{- if include "countersign.ca.volume" .root }}
 - --ca-file=/etc/countersign/ca/ca.crt
 {{- end }}
+{{- include "countersign.args.certificates" .root }}
+{{- end }}
+
+{{/* What the controller makes, for the roles that name nothing else. */}}
+{{- define "countersign.args.certificates" -}}
+{{- $generated := list }}
+{{- range $role := include "countersign.servers" . | fromJsonArray }}
+{{- if eq (include "countersign.tls" (dict "root" $ "role" $role)) "Generated" }}{{ $generated = append $generated $role }}{{ end }}
+{{- end }}
+{{- range $role := $generated }}
+- --certificate={{ $role }}={{ include "countersign.fullname" $ }}-{{ $role }}
+{{- range (index $.Values $role).tls.dnsNames }}
+- --certificate-name={{ $role }}={{ . }}
+{{- end }}
+{{- end }}
+{{- if $generated }}
+{{- range $name, $value := .Values.tls.generated }}
+{{- with $value }}
+- --{{ kebabcase $name }}={{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "countersign.args.issuer" -}}
@@ -49,31 +71,11 @@
 
 {{/* Takes root and role. */}}
 {{- define "countersign.args.tls" -}}
-{{- $tls := (index .root.Values .role).tls }}
-{{- if eq (empty $tls.secretName) (not $tls.plaintext) }}
-{{- $either := printf "%s.tls: give either secretName, a Secret of type kubernetes.io/tls, or plaintext: true where something in front adds TLS" .role }}
-{{- fail $either }}
-{{- end }}
-{{- if $tls.plaintext }}
+{{- if eq (include "countersign.tls" .) "Plaintext" }}
 - --plaintext
 {{- else }}
 - --tls-cert=/etc/countersign/tls/tls.crt
 - --tls-key=/etc/countersign/tls/tls.key
-{{- end }}
-{{- end }}
-
-{{/* The volume with the authorities that clients must trust, if any. */}}
-{{- define "countersign.ca.volume" -}}
-{{- with .Values.controller.ca }}
-{{- if and .configMapName .secretName }}
-{{- fail "controller.ca: give configMapName or secretName, not both" }}
-{{- end }}
-{{- $items := list (dict "key" .key "path" "ca.crt") }}
-{{- if .configMapName }}
-{{- toYaml (dict "name" "ca" "configMap" (dict "name" .configMapName "items" $items)) }}
-{{- else if .secretName }}
-{{- toYaml (dict "name" "ca" "secret" (dict "secretName" .secretName "items" $items)) }}
-{{- end }}
 {{- end }}
 {{- end }}
 

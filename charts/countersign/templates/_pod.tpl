@@ -33,8 +33,11 @@
 {{- with include "countersign.ca.volume" .root }}
 - {{ nindent 2 . | trim }}
 {{- end }}
-{{- else if $values.tls.secretName }}
-- {name: tls, secret: {secretName: {{ $values.tls.secretName }}, defaultMode: 0440}}
+{{- else }}
+{{- /* Never optional: the pod waits, and the kubelet looks for it every few seconds; of an optional one it would look once a minute. */}}
+{{- with include "countersign.tls.secret" . }}
+- {name: tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
+{{- end }}
 {{- end }}
 {{- with $values.extraVolumes }}
 {{ toYaml . }}
@@ -48,7 +51,7 @@
 {{- if include "countersign.ca.volume" .root }}
 - {name: ca, mountPath: /etc/countersign/ca, readOnly: true}
 {{- end }}
-{{- else if $values.tls.secretName }}
+{{- else if include "countersign.tls.secret" . }}
 - {name: tls, mountPath: /etc/countersign/tls, readOnly: true}
 {{- end }}
 {{- with $values.extraVolumeMounts }}
