@@ -4,9 +4,11 @@ use anyhow::Result;
 use clap::Args;
 use countersign_core::directory::Conflicts;
 
+use super::certificates::CertificateFlags;
 use super::options::{Admin, Connection, Installation, IssuerUrl, Replica};
 use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
+use crate::controller::certificates;
 use crate::snapshot::Role;
 
 /// What there is where there is no cluster.
@@ -33,6 +35,13 @@ impl Cluster {
     /// Starts the process: logs, clock, readiness.
     pub(crate) fn process(&self) -> Result<Process> {
         Process::start(&self.process)
+    }
+
+    /// The certificates a controller makes.
+    pub(crate) fn certificates(&self, flags: &CertificateFlags) -> Result<Option<certificates::Settings>> {
+        let Installation { system_namespace, cluster_domain, timings, .. } = &self.installation;
+        let clock_skew = timings.values()?.clock_skew;
+        flags.settings((system_namespace, cluster_domain), &self.issuer.issuer_url, clock_skew)
     }
 
     /// Opens the admin port and the API server, and starts the watches of a role.

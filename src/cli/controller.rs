@@ -1,14 +1,14 @@
 //! `countersign controller`: reconciles the custom resources; several may run, one leads.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
+use super::ca_file::CaFile;
+use super::certificates::CertificateFlags;
 use super::cluster::Cluster;
 use super::options;
-use super::roles::read_authorities;
 use super::usage::require;
 use crate::objects::lease::LeaseTimings;
 use crate::snapshot::Role;
@@ -18,15 +18,14 @@ use crate::snapshot::Role;
 /// Several may run; one leads and writes, the others are ready to take over:
 ///
 ///     countersign controller --issuer-url https://auth.example.com --ca-file ca.crt
+///     countersign controller --issuer-url https://tokens.auth.svc --system-namespace auth --certificate issuer=tokens
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Controller {
     #[command(flatten)]
     cluster: Cluster,
-    /// Authorities that clients must trust to reach the issuer, PEM; handed out in each client's Secret as `ca.crt`. By
-    /// default none is, and clients trust what they trust anyway
-    #[arg(long, env = "COUNTERSIGN_CA_FILE", value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    certificates: CertificateFlags,
     /// How long others leave the leader's unchanged Lease alone
     #[arg(long, env = "COUNTERSIGN_LEASE_DURATION", default_value = "15s", value_name = "DURATION", value_parser = options::duration)]
     lease_duration: Duration,
@@ -46,9 +45,10 @@ impl Controller {
         let lease =
             LeaseTimings { duration: self.lease_duration, deadline: self.lease_deadline, retry: self.lease_retry };
         let mut process = self.cluster.process()?;
-        let ca = self.ca_file.as_deref().map(read_authorities).transpose()?;
+        let certificates = self.cluster.certificates(&self.certificates)?;
+        let ca = self.certificates.ca_file.map(CaFile::read).transpose()?;
         let mut roles = self.cluster.roles(&mut process, Role::Controller).await?;
-        roles.controller(ca, lease);
+        roles.controller(lease, ca, certificates);
         process.run().await
     }
 }

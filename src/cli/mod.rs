@@ -4,6 +4,8 @@
 
 mod accept_restore;
 mod agent;
+mod ca_file;
+mod certificates;
 mod check;
 mod cluster;
 mod colour;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use prometheus_client::metrics::counter::Counter;
 
 use super::options::Tls;
 use super::traces::TraceFlags;
@@ -16,7 +15,7 @@ use crate::runtime::readiness::{Condition, Readiness};
 use crate::runtime::serve::{Limits, Port, Serves};
 use crate::runtime::supervisor::{Grace, Supervisor};
 use crate::runtime::telemetry::{self, LogFormat, TelemetryError};
-use crate::runtime::tls::{PairFiles, ServerCertificate};
+use crate::runtime::tls::{PairFiles, RELOAD_PERIOD, ServerCertificate, TlsMetrics};
 use crate::runtime::traces::Exporter;
 
 /// How this process logs and tells the time.
@@ -87,8 +86,8 @@ pub(crate) struct Process {
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Clock,
-    /// One counter for every port.
-    tls_failures: Counter,
+    /// The same for every port.
+    tls: TlsMetrics,
     grace: Grace,
     traces: Exporter,
     /// Holds once every role was started: until then the list of conditions is not whole.
@@ -115,10 +114,9 @@ impl Process {
     pub(crate) fn quiet(clock: Clock) -> Self {
         let (supervisor, readiness, metrics) = (Supervisor::new(), Readiness::new(), Metrics::new());
         let started = readiness.condition("start");
-        let help = "Certificate pairs that could not be used; the pair before stays in force";
-        let tls_failures = metrics.counter("tls_reload_failures", help);
+        let tls = TlsMetrics::register(&metrics);
         let (grace, traces) = (Grace::default(), Exporter::none());
-        Self { supervisor, readiness, metrics, clock, tls_failures, grace, traces, started }
+        Self { supervisor, readiness, metrics, clock, tls, grace, traces, started }
     }
 
     /// Serves `/livez`, `/readyz` and `/metrics`.
@@ -140,10 +138,10 @@ impl Process {
         let config = match tls.files()? {
             None => None,
             Some((certificate, key)) => {
-                let failures = self.tls_failures.clone();
-                let certificate = ServerCertificate::load(PairFiles { certificate, key }, failures).await?;
+                let certificate = ServerCertificate::load(PairFiles { certificate, key }, self.tls.clone()).await?;
                 let config = certificate.server_config(limits.http2)?;
-                self.supervisor.spawn("certificate reload", certificate.keep_fresh(self.supervisor.shutdown()));
+                self.supervisor
+                    .spawn("certificate reload", certificate.keep_fresh(RELOAD_PERIOD, self.supervisor.shutdown()));
                 Some(config)
             }
         };

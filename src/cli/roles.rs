@@ -4,11 +4,10 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use countersign_core::bounds::Reserved;
 use countersign_core::directory::{self, Conflicts};
 use countersign_core::keyring::{DEFAULT_RING, ReplicaRole};
@@ -18,12 +17,13 @@ use countersign_core::timings::Timings;
 use futures::FutureExt as _;
 use tokio::sync::watch;
 
-use super::fetch::authorities;
+use super::ca_file::CaFile;
 use super::options::{Installation, Tls};
 use super::process::Process;
 use super::usage::Usage;
+use crate::controller::connections::Connections;
 use crate::controller::oauth_client::Connection;
-use crate::controller::{self, Gate};
+use crate::controller::{self, Gate, certificates};
 use crate::http::body::BodyLimits;
 use crate::issuer::keeper::{Keeper, Watched};
 use crate::issuer::signer::Signers;
@@ -99,14 +99,20 @@ impl<'a> Roles<'a> {
     }
 
     /// Reconciles while this process leads.
-    pub(crate) fn controller(&mut self, ca: Option<String>, lease: LeaseTimings) {
+    pub(crate) fn controller(
+        &mut self,
+        lease: LeaseTimings,
+        ca: Option<CaFile>,
+        certificates: Option<certificates::Settings>,
+    ) {
         let issuer = &self.site.settings.issuer_url;
         let connection = Connection {
             issuer: issuer.clone(),
             token_endpoint: format!("{issuer}/oauth2/token"),
             jwks_uri: format!("{issuer}/oauth2/jwks"),
-            ca,
+            ca: None,
         };
+        let connections = self.connections(connection, ca, certificates.as_ref());
         let (clock, shutdown) = (self.process.clock.clone(), self.process.supervisor.shutdown());
         let (elector, leadership) =
             Elector::new(&self.objects, &self.site.layout, self.replica.clone(), lease, clock.clone());
@@ -119,9 +125,29 @@ impl<'a> Roles<'a> {
             snapshot: self.live.clone(),
             gate: Gate::from(leadership),
             sink: self.sink("controller"),
-            connection,
+            connections,
+            certificates,
         };
         controller::start::start(&mut self.process.supervisor, &self.process.metrics, &settings);
+    }
+
+    /// What clients are told: by a file that is read again when it changes, else by the bundle, else nothing.
+    fn connections(
+        &mut self,
+        connection: Connection,
+        ca: Option<CaFile>,
+        certificates: Option<&certificates::Settings>,
+    ) -> Connections {
+        if let Some(file) = ca {
+            let connections = Connections::known(Connection { ca: Some(file.text().to_owned()), ..connection });
+            let follow = file.follow(connections.clone(), self.process.supervisor.shutdown());
+            self.process.supervisor.spawn("ca file", follow);
+            return connections;
+        }
+        if certificates.is_some_and(|certificates| certificates.for_clients) {
+            return Connections::awaiting_trust(connection);
+        }
+        Connections::known(connection)
     }
 
     /// Serves `/oauth2/*`; returns the address bound.
@@ -227,13 +253,6 @@ impl<'a> Roles<'a> {
         self.process.supervisor.spawn("heartbeat", heartbeat.run(self.process.supervisor.shutdown()));
         self.process.supervisor.spawn("report", reporter.run(self.process.supervisor.shutdown()));
     }
-}
-
-/// The text of a file of authorities, once it is sure that it holds one: every client would be given it.
-pub(crate) fn read_authorities(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    authorities(text.as_bytes()).map_err(|error| Usage::of(&format!("--ca-file {}", path.display()), &error))?;
-    Ok(text)
 }
 
 /// Keeps a heartbeat's report true.

@@ -108,7 +108,7 @@ impl Standalone {
         follow(&mut process, store.clone());
         let mut roles =
             Roles::start(&mut process, Objects::Folder(store), site, "standalone".to_owned(), Role::Standalone);
-        roles.controller(None, LeaseTimings::default());
+        roles.controller(LeaseTimings::default(), None, None);
         let plain = Tls::plain();
         let issuer = roles.issuer(listen, &plain).await?;
         let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;

@@ -11,8 +11,11 @@
 //! be. A kind plugs in by implementing [`Kind`] and handing a [`Queue`] to whatever learns of changes. Keys wait in the
 //! queue while another process leads, so taking over needs no listing.
 
+pub mod certificates;
 pub mod conditions;
+pub mod connections;
 pub mod leader;
+mod listing;
 mod namespace_allowance;
 pub mod oauth_client;
 pub mod pace;

@@ -9,7 +9,9 @@ use countersign_api::{NamespaceAllowance, ScopePolicy};
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
 
-use super::oauth_client::{Connection, OAuthClients, Parts};
+use super::certificates::{self, CERTIFICATES, Certificates};
+use super::connections::Connections;
+use super::oauth_client::{OAuthClients, Parts};
 use super::replicas::Replicas;
 use super::reported::{Reported, Reports};
 use super::secret_signer::SecretSigner;
@@ -34,8 +36,10 @@ pub struct Settings {
     pub gate: Gate,
     /// Where revocations go; its writer is this process's alone.
     pub sink: Arc<dyn Sink>,
-    /// What the Secrets say about the issuer.
-    pub connection: Connection,
+    /// What applications are told of the issuer.
+    pub connections: Connections,
+    /// The certificates to make, if any.
+    pub certificates: Option<certificates::Settings>,
 }
 
 /// What all kinds share.
@@ -71,6 +75,9 @@ pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings
     reports::<NamespaceAllowance>(&mut shared, ("namespace-allowances", "namespace-allowances-watch"), &pace);
     let clients = oauth_clients(&mut shared, Arc::clone(&signer), replicas, pace);
     signer_ring(&mut shared, signer, clients);
+    if let Some(wanted) = &settings.certificates {
+        certificates(&mut shared, metrics, wanted.clone());
+    }
 }
 
 fn reports<K: Reported>(shared: &mut Shared<'_>, (name, watch): (&'static str, &'static str), pace: &Pace) {
@@ -120,6 +127,23 @@ fn signer_ring(shared: &mut Shared<'_>, signer: Arc<SecretSigner>, clients: Arc<
     shared.run("client-secret-signer", kind, queue);
 }
 
+fn certificates(shared: &mut Shared<'_>, metrics: &Metrics, wanted: certificates::Settings) {
+    let settings = shared.settings;
+    let parts = certificates::Parts {
+        objects: settings.objects.clone(),
+        writer: shared.writer("certificates"),
+        layout: settings.layout.clone(),
+        clock: settings.clock.clone(),
+        settings: wanted,
+        connections: settings.connections.clone(),
+    };
+    let (kind, queue) = (Arc::new(Certificates::new(parts, metrics)), Queue::default());
+    queue.offer(CERTIFICATES);
+    let follow = Arc::clone(&kind).follow(queue.clone(), shared.supervisor.shutdown());
+    shared.supervisor.spawn("certificates-watch", follow);
+    shared.run("certificates", kind, queue);
+}
+
 fn oauth_clients(
     shared: &mut Shared<'_>,
     signer: Arc<SecretSigner>,
@@ -134,7 +158,7 @@ fn oauth_clients(
         timings: settings.timings,
         snapshot: settings.snapshot.clone(),
         sink: Arc::clone(&settings.sink),
-        connection: settings.connection.clone(),
+        connections: settings.connections.clone(),
         has_cluster: matches!(settings.objects, Objects::Kube(_)),
         signer,
         replicas,

@@ -12,6 +12,7 @@ use countersign_core::timings::Timings;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::conditions::find;
+use super::connections::Connections;
 use super::oauth_client::Connection;
 use super::start::{Settings, start};
 use super::*;
@@ -85,12 +86,13 @@ impl Standalone {
             snapshot: feed.live(),
             gate: Gate::always(),
             sink: Arc::new(sink),
-            connection: Connection {
+            certificates: None,
+            connections: Connections::known(Connection {
                 issuer: "https://issuer.example".to_owned(),
                 token_endpoint: "https://issuer.example/oauth2/token".to_owned(),
                 jwks_uri: "https://issuer.example/oauth2/jwks".to_owned(),
                 ca: None,
-            },
+            }),
         };
         start(&mut supervisor, &metrics, &settings);
         supervisor.spawn("feed", feed.run(shutdown.clone()));

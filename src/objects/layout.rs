@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use countersign_core::certificates::Server;
 use countersign_core::names::{IssuerName, NameError, Namespace, ObjectRef};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -36,6 +37,13 @@ pub const WRITER: &str = "countersign.dev/writer";
 pub const KEYRING_DATA: &str = "keyring.json";
 /// The data key of a revocations shard, JSON.
 pub const REVOCATIONS_DATA: &str = "revocations.json";
+/// The data key of the authorities to trust, PEM; also of one authority's certificate, beside its private half.
+pub const CA_DATA: &str = "ca.crt";
+/// The data key of the bundle's document, JSON.
+pub const AUTHORITIES_DATA: &str = "authorities.json";
+/// The data keys of a Secret of type `kubernetes.io/tls`, PEM.
+pub const CERTIFICATE_DATA: &str = "tls.crt";
+pub const CERTIFICATE_KEY_DATA: &str = "tls.key";
 /// The data key of a private half, PKCS#8 DER.
 pub const PRIVATE_KEY_DATA: &str = "private.der";
 /// The data key of a referenced secret's record, JSON.
@@ -64,6 +72,12 @@ pub enum Part {
     Revocations,
     /// Lease: a replica's heartbeat.
     Heartbeat,
+    /// ConfigMap: the certificates of the installation's own authorities.
+    CaBundle,
+    /// Secret: the private half of one of them.
+    CaKey,
+    /// Secret: what a role serves TLS with.
+    Certificate,
 }
 
 impl Part {
@@ -78,6 +92,9 @@ impl Part {
             Self::ReferenceKey => "reference-key",
             Self::Revocations => "revocations",
             Self::Heartbeat => "heartbeat",
+            Self::CaBundle => "ca-bundle",
+            Self::CaKey => "ca-key",
+            Self::Certificate => "certificate",
         }
     }
 }
@@ -158,6 +175,21 @@ impl Layout {
         Key::namespaced(&self.keys, "reference-key")
     }
 
+    /// The ConfigMap with the authorities to trust.
+    pub fn ca_bundle(&self) -> Key {
+        Key::namespaced(&self.system, "ca-bundle")
+    }
+
+    /// The Secret of an authority's private half.
+    pub fn ca_key(&self, number: u64) -> Key {
+        Key::namespaced(&self.system, &format!("ca-key-{number}"))
+    }
+
+    /// The Secret of what a role serves TLS with.
+    pub fn certificate(&self, server: Server) -> Key {
+        Key::namespaced(&self.system, &format!("{}-certificate", server.name()))
+    }
+
     /// The leader's Lease.
     pub fn leader(&self) -> Key {
         Key::namespaced(&self.system, "countersign-controller")
@@ -176,7 +208,12 @@ impl Layout {
     /// All internal objects of a part.
     pub fn select(&self, part: Part) -> Selection {
         let namespace = match part {
-            Part::Keyring | Part::ClientSecretKeyring | Part::ClientSecretKey => &self.system,
+            Part::Keyring
+            | Part::ClientSecretKeyring
+            | Part::ClientSecretKey
+            | Part::CaBundle
+            | Part::CaKey
+            | Part::Certificate => &self.system,
             Part::SigningKey | Part::ReferenceRecord | Part::ReferenceKey => &self.keys,
             Part::Revocations | Part::Heartbeat => &self.replicas,
         };
@@ -290,6 +327,9 @@ mod tests {
             (Part::ReferenceKey, layout.reference_key()),
             (Part::Revocations, layout.revocations("issuer-a", 0)),
             (Part::Heartbeat, layout.heartbeat("issuer", "a")),
+            (Part::CaBundle, layout.ca_bundle()),
+            (Part::CaKey, layout.ca_key(1)),
+            (Part::Certificate, layout.certificate(Server::Issuer)),
         ] {
             let meta = layout.meta(&key, part);
             assert!(layout.select(part).covers(&meta), "{key}");

@@ -1,8 +1,10 @@
 //! A server certificate that is replaced while connections are served.
 //!
-//! Flows in: a PEM pair, read again every 30 s (polled, because the kubelet swaps a symlink that file events miss). Flows
+//! Flows in: a PEM pair, read again every 10 s (polled, because the kubelet swaps a symlink that file events miss). Flows
 //! out: a rustls configuration whose resolver hands out the current pair. A pair that cannot be used is counted and the
 //! one before it stays.
+
+mod validity;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -19,10 +22,13 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Shutdown;
 
+pub use validity::Validity;
+
 /// How often the files are read again.
-pub const RELOAD_PERIOD: Duration = Duration::from_secs(30);
+pub const RELOAD_PERIOD: Duration = Duration::from_secs(10);
 
 /// Where the pair lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +60,14 @@ pub struct ServerCertificate {
     files: PairFiles,
     current: Arc<Current>,
     bytes: Bytes,
+    metrics: TlsMetrics,
+}
+
+/// What is told of the certificate a process serves, whatever the number of its ports.
+#[derive(Clone, Debug, Default)]
+pub struct TlsMetrics {
     failures: Counter,
+    not_after: Gauge,
 }
 
 #[derive(Debug)]
@@ -66,14 +79,32 @@ struct Bytes {
     key: Zeroizing<Vec<u8>>,
 }
 
+// === impl TlsMetrics ===
+
+impl TlsMetrics {
+    /// Registers them; once a process.
+    pub fn register(metrics: &Metrics) -> Self {
+        let help = "Certificate pairs that could not be used; the pair before stays in force";
+        let failures = metrics.counter("tls_reload_failures", help);
+        let help = "When the certificate that is served ends, in seconds since 1970; 0 without TLS";
+        Self { failures, not_after: metrics.gauge("tls_certificate_not_after_seconds", help) }
+    }
+
+    fn serves(&self, pair: &CertifiedKey) {
+        let end = pair.end_entity_cert().ok().and_then(|leaf| Validity::of(leaf));
+        self.not_after.set(end.map_or(0, |validity| validity.not_after.as_second()));
+    }
+}
+
 // === impl ServerCertificate ===
 
 impl ServerCertificate {
-    /// Reads the pair for the first time; `failures` counts later pairs that cannot be used.
-    pub async fn load(files: PairFiles, failures: Counter) -> Result<Self, TlsError> {
+    /// Reads the pair for the first time; later pairs that cannot be used are counted.
+    pub async fn load(files: PairFiles, metrics: TlsMetrics) -> Result<Self, TlsError> {
         let bytes = Bytes::read(&files).await?;
-        let current = Arc::new(Current(ArcSwap::from_pointee(bytes.parse(&files)?)));
-        Ok(Self { files, current, bytes, failures })
+        let pair = bytes.parse(&files)?;
+        metrics.serves(&pair);
+        Ok(Self { files, current: Arc::new(Current(ArcSwap::from_pointee(pair))), bytes, metrics })
     }
 
     /// A configuration that serves whatever pair is current, HTTP/1.1 and, where wanted, HTTP/2.
@@ -88,22 +119,23 @@ impl ServerCertificate {
         Ok(Arc::new(config))
     }
 
-    /// Reads the files again every 30 s until shutdown.
-    pub async fn keep_fresh(mut self, shutdown: Shutdown) -> Result<(), TlsError> {
+    /// Reads the files again and again until shutdown.
+    pub async fn keep_fresh(mut self, period: Duration, shutdown: Shutdown) -> Result<(), TlsError> {
         loop {
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
-                () = tokio::time::sleep(RELOAD_PERIOD) => self.reload().await,
+                () = tokio::time::sleep(period) => self.reload().await,
             }
         }
     }
 
-    async fn reload(&mut self) {
+    /// Reads the files again now.
+    pub(crate) async fn reload(&mut self) {
         match self.try_reload().await {
             Ok(false) => {}
             Ok(true) => tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate replaced"),
             Err(error) => {
-                self.failures.inc();
+                self.metrics.failures.inc();
                 tracing::warn!(error = &error as &dyn std::error::Error, "TLS pair unusable, the one before it stays");
             }
         }
@@ -115,6 +147,7 @@ impl ServerCertificate {
             return Ok(false);
         }
         let pair = bytes.parse(&self.files)?;
+        self.metrics.serves(&pair);
         self.current.0.store(Arc::new(pair));
         self.bytes = bytes;
         Ok(true)

@@ -13,6 +13,7 @@
 
 mod agent;
 mod architecture;
+mod certificates;
 mod cli;
 mod controller;
 mod converged;

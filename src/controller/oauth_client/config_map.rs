@@ -94,7 +94,9 @@ pub(super) fn decide(seen: &Seen<'_>, now: Timestamp) -> Decided {
         let message = format!("ConfigMap {name} is not written while the annotation countersign.dev/paused is there");
         return waiting(&Finding::fails(CREDENTIALS_READY, "Paused", message), None);
     }
-    let heals = writes && seen.wrote == Wrote::ForThisSpec;
+    // New authorities to trust are nobody's doing.
+    let edited = !seen.existing.is_some_and(|map| seen.wanted.holds_but_for_authorities(map));
+    let heals = writes && edited && seen.wrote == Wrote::ForThisSpec;
     if let Some(until) = seen.heals.hold(now).filter(|_| heals) {
         return contested(&name, seen.heals.writer(), until);
     }
@@ -135,6 +137,13 @@ fn waiting(finding: &Finding, wake_at: Option<Timestamp>) -> Decided {
 }
 
 impl Wanted<'_> {
+    /// Whether the ConfigMap is as it should be, or was before the authorities to trust changed.
+    fn holds_but_for_authorities(&self, existing: &ConfigMap) -> bool {
+        let ca = existing.data.as_ref().and_then(|data| data.get(&SecretKeys::default().ca)).cloned();
+        let connection = Connection { ca, ..self.connection.clone() };
+        Wanted { connection: &connection, ..*self }.holds(existing)
+    }
+
     /// The ConfigMap to write. Labels and annotations of others stay, data of others does not.
     pub(super) fn build(&self, existing: Option<&ConfigMap>) -> ConfigMap {
         let meta = existing.map(|map| map.metadata.clone()).unwrap_or_default();
@@ -201,5 +210,36 @@ mod tests {
         let decided = decide(&seen, Timestamp::UNIX_EPOCH);
         assert!(matches!(decided.change, ConfigChange::Keep));
         assert_eq!((decided.finding.is_true(), decided.finding.reason), (false, NO_CLUSTER));
+    }
+
+    #[test]
+    fn new_authorities_are_written_and_count_as_nobodys_edit() {
+        let object = ObjectRef::new("shop", "checkout").unwrap();
+        let url = "https://issuer.example".to_owned();
+        let told = |ca: &str| Connection {
+            issuer: url.clone(),
+            token_endpoint: url.clone(),
+            jwks_uri: url.clone(),
+            ca: Some(ca.to_owned()),
+        };
+        let (before, now, client_id) = (told("one"), told("one and two"), ClientId::new("shop.checkout").unwrap());
+        let wanted =
+            |connection| Wanted { object: &object, record: "default/shop/checkout", client_id: &client_id, connection };
+        let (heals, written) = (Heals::default(), wanted(&before).build(None));
+        let mut edited = written.clone();
+        edited.data.as_mut().unwrap().insert("issuer".to_owned(), "https://elsewhere.example".to_owned());
+        for (existing, is_edit) in [(written, false), (edited, true)] {
+            let seen = Seen {
+                wanted: &wanted(&now),
+                existing: Some(&Arc::new(existing)),
+                wrote: Wrote::ForThisSpec,
+                paused: false,
+                checkable: true,
+                heals: &heals,
+            };
+            let decided = decide(&seen, Timestamp::UNIX_EPOCH);
+            assert!(matches!(decided.change, ConfigChange::Write { .. }));
+            assert_eq!(decided.heals, is_edit);
+        }
     }
 }

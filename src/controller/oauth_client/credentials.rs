@@ -204,8 +204,11 @@ fn change(seen: &Seen<'_>, step: &SecretStep) -> SecretChange {
 fn is_heal(change: &SecretChange, found: Found, step: &SecretStep, seen: &Seen<'_>) -> bool {
     match (change, found) {
         (SecretChange::Keep, _) | (_, Found::Foreign) => false,
-        (SecretChange::Write { value: Value::Keep(_), .. }, _)
-        | (SecretChange::Write { .. }, Found::Absent | Found::Damaged) => true,
+        // New authorities to trust are nobody's doing.
+        (SecretChange::Write { value: Value::Keep(_), .. }, _) => {
+            !seen.secret.is_some_and(|secret| seen.wanted.holds_but_for_authorities(secret))
+        }
+        (SecretChange::Write { .. }, Found::Absent | Found::Damaged) => true,
         // A value older than the newest came back.
         (SecretChange::Write { .. }, Found::Ours { issued_at, .. }) => {
             step.write.is_some() && seen.state.issued_at.is_some_and(|newest| issued_at < newest)

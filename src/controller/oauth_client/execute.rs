@@ -106,7 +106,8 @@ impl OAuthClients {
         now: Timestamp,
     ) -> Result<(), Failure> {
         let SecretChange::Write { how, base, value } = &plan.secret else { return Ok(()) };
-        let wanted = observed.wanted(&self.connection);
+        let connection = self.connections.now();
+        let wanted = observed.wanted(&connection);
         let (Some(wanted), Ok(spec)) = (wanted, &observed.view.object.spec) else { return Ok(()) };
         let text = match value {
             Value::Keep(text) => text.clone(),
@@ -139,7 +140,7 @@ impl OAuthClients {
         now: Timestamp,
     ) -> Result<(), Failure> {
         let ConfigChange::Write { how, base } = &plan.config_map else { return Ok(()) };
-        let mut map = observed.wanted_config_map(id, &self.connection).build(base.as_deref());
+        let mut map = observed.wanted_config_map(id, &self.connections.now()).build(base.as_deref());
         let written = match how {
             How::Create => self.writer.create(&map).await.during(WRITE_CONFIG_MAP)?,
             How::Update => self.writer.replace(&map).await.during(WRITE_CONFIG_MAP)?,

@@ -45,6 +45,7 @@ use self::records::Records;
 pub use self::secret::Connection;
 use self::world::{Seen, There, World};
 use super::conditions::Finding;
+use super::connections::Connections;
 use super::replicas::Replicas;
 use super::secret_signer::SecretSigner;
 use super::{Failure, Kind, Pace, Queue, Writer};
@@ -66,7 +67,7 @@ pub struct Parts {
     pub timings: Timings,
     pub snapshot: Live<Snapshot>,
     pub sink: Arc<dyn Sink>,
-    pub connection: Connection,
+    pub connections: Connections,
     /// Whether there is a cluster whose ServiceAccount tokens can be checked.
     pub has_cluster: bool,
     pub signer: Arc<SecretSigner>,
@@ -82,7 +83,7 @@ pub struct OAuthClients {
     timings: Timings,
     snapshot: Live<Snapshot>,
     sink: Arc<dyn Sink>,
-    connection: Connection,
+    connections: Connections,
     has_cluster: bool,
     signer: Arc<SecretSigner>,
     replicas: Replicas,
@@ -96,7 +97,7 @@ pub struct OAuthClients {
 
 impl OAuthClients {
     pub fn new(parts: Parts) -> Self {
-        let Parts { writer, layout, clock, timings, snapshot, sink, connection, has_cluster, signer, replicas, pace } =
+        let Parts { writer, layout, clock, timings, snapshot, sink, connections, has_cluster, signer, replicas, pace } =
             parts;
         let records = Records { writer: writer.clone(), layout: layout.clone(), key: Mutex::default() };
         let world = Mutex::new(World::new(layout.clone()));
@@ -108,7 +109,7 @@ impl OAuthClients {
             timings,
             snapshot,
             sink,
-            connection,
+            connections,
             has_cluster,
             signer,
             replicas,
@@ -135,6 +136,7 @@ impl OAuthClients {
             objects.watch(self.layout.select(Part::ReferenceRecord)).map(Seen::Record).boxed(),
         ]);
         let mut changes = self.snapshot.subscribe();
+        let mut told = self.connections.subscribe();
         let mut before = self.snapshot.load_full();
         while !shutdown.is_requested() {
             let affected = tokio::select! {
@@ -143,6 +145,7 @@ impl OAuthClients {
                     self.world().see(seen, now)
                 }
                 () = changes.changed() => self.affected(&mut before),
+                () = told.changed() => everyone(&before),
                 () = shutdown.requested() => break,
             };
             for client in affected {
@@ -160,10 +163,10 @@ impl OAuthClients {
     fn affected(&self, before: &mut Arc<Snapshot>) -> Vec<ObjectRef> {
         let now = self.snapshot.load_full();
         let before = std::mem::replace(before, Arc::clone(&now));
-        let everyone = before.client_secret_keys.active() != now.client_secret_keys.active()
+        let all = before.client_secret_keys.active() != now.client_secret_keys.active()
             || !before.directory.rings().eq(now.directory.rings());
-        if everyone {
-            return now.directory.clients().map(|client| client.object.object.clone()).collect();
+        if all {
+            return everyone(&now);
         }
         let mut affected = now.directory.affected_clients(&before.directory);
         // An issuer may have raised an epoch, too: until status says so it signs nothing for that client.
@@ -233,9 +236,10 @@ impl OAuthClients {
         snapshot: &Snapshot,
         now: Timestamp,
     ) -> Result<(Observed, Plan), Failure> {
+        let connection = self.connections.now();
         let installation = Installation {
             issuer: self.layout.issuer_name(),
-            connection: &self.connection,
+            connection: &connection,
             timings: &self.timings,
             keys: &snapshot.client_secret_keys,
             has_cluster: self.has_cluster,
@@ -255,6 +259,10 @@ impl OAuthClients {
     }
 }
 
+fn everyone(snapshot: &Snapshot) -> Vec<ObjectRef> {
+    snapshot.directory.clients().map(|client| client.object.object.clone()).collect()
+}
+
 impl Kind for OAuthClients {
     type Key = ObjectRef;
     const NAME: &'static str = "oauth_client";
@@ -265,7 +273,7 @@ impl Kind for OAuthClients {
             let world = self.world();
             (world.there(key), world.is_synced())
         };
-        if !synced {
+        if !synced || !self.connections.are_known() {
             return Ok(now.checked_add(NOT_SYNCED).ok());
         }
         self.bury(key, &there, now).await?;

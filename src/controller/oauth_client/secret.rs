@@ -140,6 +140,13 @@ impl Wanted<'_> {
             && !needs_new_object(existing)
     }
 
+    /// Whether the Secret is as it should be, or was before the authorities to trust changed.
+    pub(super) fn holds_but_for_authorities(&self, existing: &Secret) -> bool {
+        let ca = entry(existing, &self.settings.keys.ca).map(str::to_owned);
+        let connection = Connection { ca, ..self.connection.clone() };
+        Wanted { connection: &connection, ..*self }.holds(existing)
+    }
+
     fn data(&self, value: &str) -> impl Iterator<Item = (String, ByteString)> {
         let keys = &self.settings.keys;
         let secret = [(keys.client_secret.as_str(), value)];

@@ -19,9 +19,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::{SecretSigner, SignError, read_half, unsigned};
+use crate::controller::listing::list;
 use crate::controller::{During, Failure, Kind, Queue};
 use crate::objects::layout::{KEYRING_DATA, Part};
-use crate::objects::{Change, Class, Objects};
+use crate::objects::{Class, Objects};
 use crate::runtime::live::Live;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
@@ -31,8 +32,6 @@ pub const SIGNER: &str = "client-secret-signer";
 
 /// How often it is looked at whether versions have ended, and private halves are still there.
 const CHECKED_EVERY: Duration = Duration::from_mins(1);
-/// How long the listing of the private halves may take.
-const LISTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Tells the versions of all values that clients may still use; `None` while that is not certain.
 pub type InUse = Box<dyn Fn() -> Option<BTreeSet<u32>> + Send + Sync>;
@@ -95,14 +94,7 @@ impl SignerRing {
 
     async fn list(&self) -> Result<Vec<SignerHalf>, Failure> {
         let of_ours = self.parts.signer.layout.select(Part::ClientSecretKey);
-        let mut listing = self.parts.objects.watch::<Secret>(of_ours);
-        let listed = tokio::time::timeout(LISTED_WITHIN, listing.next()).await.map_err(|source| Failure {
-            class: Class::Transient,
-            category: "timed_out",
-            action: "list the keys that sign client secrets",
-            source: Box::new(source),
-        })?;
-        let secrets = if let Some(Change::Reset(secrets, _)) = listed { secrets } else { Vec::new() };
+        let secrets = list::<Secret>(&self.parts.objects, of_ours, "list the keys that sign client secrets").await?;
         Ok(secrets.iter().filter_map(read_half).collect())
     }
 

@@ -36,7 +36,7 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let files = PairFiles { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
         write(&files, ONE);
-        let certificate = ServerCertificate::load(files, Counter::default()).await.unwrap();
+        let certificate = ServerCertificate::load(files, TlsMetrics::default()).await.unwrap();
         Self { _folder: folder, certificate }
     }
 
@@ -58,6 +58,8 @@ async fn a_new_pair_is_served_and_an_equal_one_changes_nothing() {
     write(&served.certificate.files, TWO);
     assert!(served.certificate.try_reload().await.unwrap());
     assert!(served.serves(TWO));
+    let ends = Validity::of(&CertificateDer::from_pem_slice(TWO.0.as_bytes()).unwrap()).unwrap().not_after;
+    assert_eq!(served.certificate.metrics.not_after.get(), ends.as_second());
     served.certificate.server_config(true).unwrap();
 }
 
@@ -71,7 +73,7 @@ async fn a_bad_pair_is_counted_and_the_old_one_stays() {
     }
     std::fs::remove_file(&served.certificate.files.key).unwrap();
     served.certificate.reload().await;
-    assert_eq!(served.certificate.failures.get(), 5);
+    assert_eq!(served.certificate.metrics.failures.get(), 5);
     write(&served.certificate.files, TWO);
     served.certificate.reload().await;
     assert!(served.serves(TWO));

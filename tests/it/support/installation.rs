@@ -55,6 +55,8 @@ pub struct Installation {
     issuers: AtomicU32,
     certificates: Option<Certificates>,
     verifier_certificates: Option<Certificates>,
+    /// Whether the controller makes certificates; the roles' files lie in `folder`, by role.
+    generated: bool,
     folder: Scratch,
 }
 
@@ -96,6 +98,7 @@ impl Installation {
             issuers: AtomicU32::new(0),
             certificates: None,
             verifier_certificates: None,
+            generated: false,
             folder: Scratch::new("installation"),
         }
     }
@@ -112,13 +115,42 @@ impl Installation {
         self
     }
 
+    /// Has the controller make the certificates of issuers and verifiers. Until [`Self::mount`] was called these cannot start.
+    pub fn with_generated_certificates(mut self) -> Self {
+        self.generated = true;
+        self
+    }
+
+    /// Does what the kubelet does for a pod that mounts a role's certificate: copies the Secret into files, each whole, where
+    /// it differs. `false` where there is no such Secret.
+    pub fn mount(&self, role: Role) -> bool {
+        let secret = format!("{}-certificate", role.name());
+        let get = ["get", "secret", &secret, "-n", &self.system_namespace(), "--ignore-not-found", "-o", "json"];
+        let Ok(found) = serde_json::from_str::<serde_json::Value>(&self.kubectl.must(&get)) else { return false };
+        for key in ["tls.crt", "tls.key"] {
+            let content = found["data"][key].as_str().unwrap_or_default();
+            let content = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, content).expect("base64");
+            let (file, half) = (self.mounted(role, key), self.mounted(role, &format!("{key}.half")));
+            if fs::read(&file).is_ok_and(|there| there == content) {
+                continue;
+            }
+            fs::write(&half, content).expect("write a mounted file");
+            fs::rename(half, file).expect("put a mounted file in place");
+        }
+        true
+    }
+
+    fn mounted(&self, role: Role, key: &str) -> PathBuf {
+        self.folder.join(format!("{}-{key}", role.name()))
+    }
+
     /// Who vouches for the verifiers.
     pub fn verifier_authority(&self) -> PathBuf {
         self.verifier_certificates.as_ref().expect("the verifiers serve TLS").authority()
     }
 
     pub fn issuer_url(&self) -> String {
-        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let scheme = if self.certificates.is_some() || self.generated { "https" } else { "http" };
         format!("{scheme}://{}", self.issuer)
     }
 
@@ -163,6 +195,9 @@ impl Installation {
     }
 
     fn tls_flags(&self, role: Role) -> Vec<String> {
+        if self.generated {
+            return self.generated_flags(role);
+        }
         let certificates = match role {
             Role::Verifier => &self.verifier_certificates,
             Role::Controller | Role::Issuer => &self.certificates,
@@ -176,6 +211,18 @@ impl Installation {
             (Role::Issuer | Role::Verifier, None) => vec!["--plaintext".to_owned()],
             (Role::Controller, None) => Vec::new(),
         }
+    }
+
+    fn generated_flags(&self, role: Role) -> Vec<String> {
+        if role != Role::Controller {
+            let file = |key| self.mounted(role, key).display().to_string();
+            return vec![format!("--tls-cert={}", file("tls.crt")), format!("--tls-key={}", file("tls.key"))];
+        }
+        let each = |role: &str| {
+            let service = format!("--certificate={role}={}-{role}", self.prefix);
+            [service, format!("--certificate-name={role}=127.0.0.1")]
+        };
+        [each("issuer"), each("verifier")].concat()
     }
 
     /// Starts a replica and waits until it is ready.

@@ -295,12 +295,12 @@ impl Process {
             timings: Timings::default(),
             snapshot: live.clone(),
             sink: Arc::<Kept>::clone(sink),
-            connection: Connection {
+            connections: Connections::known(Connection {
                 issuer: "https://issuer.example".to_owned(),
                 token_endpoint: "https://issuer.example/oauth2/token".to_owned(),
                 jwks_uri: "https://issuer.example/oauth2/jwks".to_owned(),
                 ca: Some("-----BEGIN CERTIFICATE-----".to_owned()),
-            },
+            }),
             has_cluster: true,
             signer,
             replicas: Replicas::new(Timings::default(), Contact::never()),
