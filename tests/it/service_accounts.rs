@@ -1,17 +1,20 @@
 //! Calls without secrets: a pod's own ServiceAccount token, made by a real API server, gets an access token; no client secret
 //! exists anywhere.
 
+use crate::agent::Agent;
 use crate::support::await_condition;
 use crate::support::clients::{OutsideClient, TokenRequest};
 use crate::support::http::{Request, Response};
 use crate::support::installation::{Installation, Role};
 use crate::support::orders::{ORDERS, client};
+use crate::support::scratch::Scratch;
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -219,4 +222,42 @@ async fn a_client_moves_from_a_secret_to_its_pods_and_back_and_foreign_config_ma
     tenant.run(&["delete", "oac", "checkout", "theirs"]);
     tenant.until(("the ConfigMap gone with its client", SOON), map, String::is_empty).await;
     assert_eq!(tenant.field("cm/theirs-oauth", ".data.issuer"), "https://theirs.example");
+}
+
+/// The agent in a pod without a secret: the ConfigMap and the pod's own token are all it has, and the kubelet replaces the token.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_keeps_an_access_token_with_nothing_but_its_pods_own() {
+    let testbed = Testbed::shared();
+    let installation = Installation::new(&testbed, &[]).with_tls();
+    let tenant = Tenant::new(&testbed, &installation).await;
+    let [_controller, _issuer, verifier] = installation.start_all().await;
+    tenant.apply(&[ORDERS, &client("checkout", &by(&["checkout"]))].concat());
+    tenant.wait_ready(&["checkout"]);
+    let mounted = Scratch::new("mounted");
+    for key in ["client_id", "token_endpoint", "ca.crt"] {
+        let path = format!("go-template={{{{index .data \"{key}\"}}}}");
+        let value = tenant.run(&["get", "configmap", "checkout-oauth", "-o", &path]);
+        fs::write(mounted.join(key), value).unwrap();
+    }
+    let pod = tenant.pod("checkout").await;
+    // Made for somebody else: nobody gets anything for it.
+    let assertion = mounted.join("token");
+    fs::write(&assertion, tenant.pod_token("checkout", &pod, &[])).unwrap();
+    let agent = Agent::start(&[
+        format!("--credentials={}", mounted.display()),
+        format!("--assertion-file={}", assertion.display()),
+        "--token=orders".to_owned(),
+    ]);
+    let refused = async || agent.process.output().contains("invalid_client");
+    await_condition("the wrong token's refusal", SOON, refused, |told| *told).await;
+    assert!(!agent.token_file().exists());
+    let audience = format!("--audience={}", installation.issuer_url());
+    let own = tenant.pod_token("checkout", &pod, &[&audience]);
+    fs::write(&assertion, &own).unwrap();
+    let look = async || fs::read_to_string(agent.token_file());
+    let token = await_condition("a token", SOON, look, Result::is_ok).await.unwrap();
+    assert_eq!(tenant.ask(verifier.http, "/orders/7", Some(&token)).await.status, 200);
+    let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
+    let log = agent.process.output();
+    assert!(![&own, &token].iter().any(|token| log.contains(&signature(token))), "{log}");
 }
