@@ -1,6 +1,7 @@
 //! `countersign issuer`: the authorization server; any number may run.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -28,6 +29,10 @@ pub(crate) struct Issuer {
     /// metadata alone is read, in namespaces with such clients
     #[arg(long, env = "COUNTERSIGN_WATCH_PODS")]
     watch_pods: bool,
+    /// Authorities of client certificates, PEM, for clients of method `MutualTls`; read again when it changes. No default: without it
+    /// nobody is asked for a certificate
+    #[arg(long, env = "COUNTERSIGN_CLIENT_CA", value_name = "FILE", conflicts_with = "plaintext")]
+    client_ca: Option<PathBuf>,
 }
 
 impl Issuer {
@@ -36,11 +41,15 @@ impl Issuer {
         let port = if self.tls.files()?.is_some() { 8443 } else { 8080 };
         let listen = self.listen.unwrap_or_else(|| ([0, 0, 0, 0], port).into());
         let mut process = self.cluster.process()?;
+        let mut tls = self.tls;
+        if let Some(file) = self.client_ca {
+            tls.clients = Some(process.client_judge(file).await?);
+        }
         let mut roles = self.cluster.roles(&mut process, Role::Issuer).await?;
         if self.watch_pods {
             roles.watch_pods();
         }
-        roles.issuer(listen, &self.tls).await?;
+        roles.issuer(listen, &tls).await?;
         process.run().await
     }
 }

@@ -15,6 +15,7 @@ use countersign_core::timings::Timings;
 use super::usage::{Usage, require};
 use crate::objects::{Error, KubeStore, Objects, Options};
 use crate::runtime::clock::Clock;
+use crate::runtime::tls::ClientJudge;
 
 /// What an installation is called and where it lives: the same for all its roles.
 #[derive(Args, Clone, Debug)]
@@ -113,12 +114,15 @@ pub(crate) struct Tls {
     /// Serve without TLS; only behind something that adds it
     #[arg(long, env = "COUNTERSIGN_PLAINTEXT", conflicts_with = "certificate")]
     plaintext: bool,
+    /// Judges the certificates of clients, where they are asked for one.
+    #[arg(skip)]
+    pub(crate) clients: Option<ClientJudge>,
 }
 
 impl Tls {
     /// No TLS.
     pub(crate) fn plain() -> Self {
-        Self { certificate: None, key: None, plaintext: true }
+        Self { certificate: None, key: None, plaintext: true, clients: None }
     }
 
     /// The pair of files, or none where the caller asked for plain text. Neither is an error, so that nobody serves in the

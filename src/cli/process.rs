@@ -1,6 +1,7 @@
 //! What every long-running subcommand begins with: logs, clock, metrics, readiness, the supervisor and its ports.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
@@ -15,7 +16,7 @@ use crate::runtime::readiness::{Condition, Readiness};
 use crate::runtime::serve::{Limits, Port, Serves};
 use crate::runtime::supervisor::{Grace, Supervisor};
 use crate::runtime::telemetry::{self, LogFormat, TelemetryError};
-use crate::runtime::tls::{PairFiles, RELOAD_PERIOD, ServerCertificate, TlsMetrics};
+use crate::runtime::tls::{ClientAuthorities, ClientJudge, PairFiles, RELOAD_PERIOD, ServerCertificate, TlsMetrics};
 use crate::runtime::traces::Exporter;
 
 /// How this process logs and tells the time.
@@ -47,7 +48,7 @@ pub(crate) struct ProcessFlags {
     /// Test builds: a file that says how far the clock is off, whenever it is looked at
     #[cfg(feature = "test-clock")]
     #[arg(long, env = "COUNTERSIGN_TEST_CLOCK_FILE", conflicts_with_all = ["test_clock_offset", "test_clock_rate"])]
-    test_clock_file: Option<std::path::PathBuf>,
+    test_clock_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,6 +128,14 @@ impl Process {
             .map(drop)
     }
 
+    /// Reads authorities of client certificates, again whenever the file changes.
+    pub(crate) async fn client_judge(&mut self, file: PathBuf) -> Result<ClientJudge> {
+        let authorities = ClientAuthorities::load(file, self.tls.clone()).await?;
+        let judge = authorities.judge();
+        self.supervisor.spawn("client authorities reload", authorities.keep_fresh(self.supervisor.shutdown()));
+        Ok(judge)
+    }
+
     /// Serves on an address, which a flag sets; returns the one bound, with the port the kernel chose where 0 was asked for.
     pub(crate) async fn serve(
         &mut self,
@@ -139,7 +148,7 @@ impl Process {
             None => None,
             Some((certificate, key)) => {
                 let certificate = ServerCertificate::load(PairFiles { certificate, key }, self.tls.clone()).await?;
-                let config = certificate.server_config(limits.http2)?;
+                let config = certificate.server_config(limits.http2, tls.clients.as_ref())?;
                 self.supervisor
                     .spawn("certificate reload", certificate.keep_fresh(RELOAD_PERIOD, self.supervisor.shutdown()));
                 Some(config)

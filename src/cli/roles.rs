@@ -181,6 +181,7 @@ impl<'a> Roles<'a> {
             usage: usage.clone(),
             cluster_keys,
             pods: self.pods.take(),
+            clients: tls.clients.clone(),
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));

@@ -1,4 +1,5 @@
-//! Whether a client is who it says it is: a value the controller signed for it, one on record, or a ServiceAccount's token.
+//! Whether a client is who it says it is: a value the controller signed for it, one on record, a ServiceAccount's
+//! token, or a certificate.
 //!
 //! ```text
 //! presented ─► too many failures? ─► secrets, assertions ─► the client, a wait for one not seen yet, or 401; a failure counted
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use countersign_core::client::Client;
 use countersign_core::directory::ClientView;
+use countersign_core::token::Thumbprint;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -20,9 +22,11 @@ use crate::http::error::Refusal;
 use crate::http::limiter::{Cell, Limiter, Rate};
 use crate::issuer::Parts;
 use crate::issuer::assertions::{self, Assertions};
+use crate::issuer::certificates::Shown;
 use crate::issuer::secrets::{Attempt, Secrets};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
+use crate::runtime::tls::{ClientCertificate, ClientJudge};
 use crate::snapshot::Snapshot;
 
 /// Failures of one client from one address.
@@ -44,6 +48,8 @@ pub(crate) struct Caller {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) client: Arc<ClientView>,
     pub(crate) spec: Client,
+    /// The certificate it showed, where that is what proved who it is: its tokens are for whoever shows the same.
+    pub(crate) bound_to: Option<Thumbprint>,
 }
 
 /// Checks clients.
@@ -51,6 +57,7 @@ pub(crate) struct Caller {
 pub(crate) struct Authenticator {
     secrets: Secrets,
     assertions: Assertions,
+    clients: Option<ClientJudge>,
     clock: Clock,
     of_client: Limiter,
     of_address: Limiter,
@@ -85,6 +92,7 @@ impl Authenticator {
         Self {
             secrets: Secrets::new(parts),
             assertions: Assertions::new(parts),
+            clients: parts.clients.clone(),
             clock: parts.clock.clone(),
             of_client: Limiter::new(OF_CLIENT, CELLS),
             of_address: Limiter::new(OF_ADDRESS, CELLS),
@@ -99,15 +107,20 @@ impl Authenticator {
         &self,
         live: &Live<Snapshot>,
         presented: &Presented<'_>,
-        peer: Option<IpAddr>,
+        (peer, shown): (Option<IpAddr>, Option<&ClientCertificate>),
     ) -> Result<Caller, Refusal> {
         match presented {
             Presented::Secret { client_id, secret } => self.by_secret(live, (client_id, secret), peer).await,
             Presented::Assertion { client_id, assertion } => {
                 self.by_assertion(live, (*client_id, assertion), peer).await
             }
-            // Public clients are not built yet: the Directory accepts none.
-            Presented::Nothing | Presented::Public { .. } => Err(Refusal::invalid_client()),
+            // A certificate counts where nothing else is presented: many a connection shows one for other reasons.
+            Presented::Public { client_id } => match shown {
+                Some(shown) => self.by_certificate(live.load_full(), client_id, (source(peer), shown)),
+                // Public clients are not built yet: the Directory accepts none.
+                None => Err(Refusal::invalid_client()),
+            },
+            Presented::Nothing => Err(Refusal::invalid_client()),
         }
     }
 
@@ -137,7 +150,7 @@ impl Authenticator {
     ) -> Result<Caller, Refusal> {
         let (snapshot, attempt) = (live.load_full(), Attempt::new(id, secret));
         if let Some((client, spec)) = self.secrets.proven_before(&snapshot, &attempt) {
-            return Ok(Caller { snapshot, client, spec });
+            return Ok(Caller { snapshot, client, spec, bound_to: None });
         }
         let now = self.clock.now();
         let peer = source(peer);
@@ -148,6 +161,23 @@ impl Authenticator {
         let look = |snapshot: &Snapshot| Ok(self.secrets.look(snapshot, &attempt));
         match self.look_patiently(live, snapshot, Some(id), look).await? {
             Some(caller) => Ok(caller),
+            None => Err(self.failed(id, peer, now)),
+        }
+    }
+
+    /// The client whose certificate the connection showed, judged by the authorities of the moment.
+    fn by_certificate(
+        &self,
+        snapshot: Arc<Snapshot>,
+        id: &str,
+        (peer, shown): (IpAddr, &ClientCertificate),
+    ) -> Result<Caller, Refusal> {
+        let now = self.clock.now();
+        self.hold_back(id, peer, now)?;
+        let good = self.clients.as_ref().is_some_and(|judge| judge.takes(shown, now));
+        let shown = Shown::read(shown);
+        match shown.client(&snapshot, id).filter(|_| good) {
+            Some((client, spec)) => Ok(Caller { snapshot, client, spec, bound_to: Some(shown.thumbprint) }),
             None => Err(self.failed(id, peer, now)),
         }
     }
@@ -180,7 +210,7 @@ impl Authenticator {
         let mut seat = None;
         loop {
             match look(&snapshot)? {
-                Look::Good(client, spec) => return Ok(Some(Caller { snapshot, client, spec })),
+                Look::Good(client, spec) => return Ok(Some(Caller { snapshot, client, spec, bound_to: None })),
                 Look::Bad => return Ok(None),
                 Look::NotYet(missing) => self.sit(&mut seat, missing)?,
             }

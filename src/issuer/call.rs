@@ -20,6 +20,7 @@ use crate::issuer::Issuer;
 use crate::issuer::authenticate::Caller;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::serve::Peer;
+use crate::runtime::tls::ClientCertificate;
 use crate::runtime::traces::Span;
 
 /// Which endpoint was called.
@@ -36,6 +37,8 @@ pub(super) struct Call {
     begun: Instant,
     span: Span,
     peer: Option<IpAddr>,
+    /// The certificate the connection showed.
+    shown: Option<ClientCertificate>,
     /// The client, once it authenticated.
     pub(super) client: Option<ClientId>,
     /// What was done that somebody may ask about later.
@@ -121,11 +124,12 @@ pub(super) async fn serve(
 impl Call {
     fn begin(endpoint: Endpoint, request: &Request) -> Self {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+        let shown = request.extensions().get::<ClientCertificate>().cloned();
         let lines = request.headers().iter();
         let span = Span::server(endpoint.name(), |header| {
             lines.for_each(|(name, value)| header(name.as_str(), value.as_bytes()));
         });
-        Self { endpoint, begun: Instant::now(), span, peer, client: None, deed: None }
+        Self { endpoint, begun: Instant::now(), span, peer, shown, client: None, deed: None }
     }
 
     /// Who calls, by the credentials in the request.
@@ -136,7 +140,8 @@ impl Call {
         form: &Form<'_>,
     ) -> Result<Caller, Refusal> {
         let presented = presented(&received.parts.headers, form)?;
-        let caller = issuer.authenticator.authenticate(&issuer.parts.snapshot, &presented, self.peer).await?;
+        let from = (self.peer, self.shown.as_ref());
+        let caller = issuer.authenticator.authenticate(&issuer.parts.snapshot, &presented, from).await?;
         self.client = Some(caller.spec.client_id.clone());
         Ok(caller)
     }

@@ -84,9 +84,11 @@ fn describe(issuer_url: &str, token: &AccessToken) -> String {
         "iat": token.issued_at,
         "jti": token.token_id,
     });
-    // Who acts for the subject (RFC 8693 section 4.1).
-    if let (Some(act), Some(members)) = (token.claims.get("act"), answer.as_object_mut()) {
-        members.insert("act".to_owned(), act.clone());
+    // Who acts for the subject (RFC 8693 section 4.1), and whose token it is: the resource server sees who presents it (RFC 8705
+    // section 3.2).
+    let more = ["act", "cnf"].into_iter().filter_map(|name| Some((name.to_owned(), token.claims.get(name)?.clone())));
+    if let Some(members) = answer.as_object_mut() {
+        members.extend(more);
     }
     answer.to_string()
 }

@@ -21,9 +21,11 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn new(issuer_url: &str) -> Self {
+    /// `certificates`: whether clients may prove who they are by one.
+    pub(crate) fn new(issuer_url: &str, certificates: bool) -> Self {
         let base = issuer_url.trim_end_matches('/');
-        let methods = json!(["client_secret_basic", "client_secret_post"]);
+        let mut methods = vec!["client_secret_basic", "client_secret_post"];
+        methods.extend(certificates.then_some("tls_client_auth"));
         let mut document = json!({
             "issuer": issuer_url,
             "token_endpoint": format!("{base}/oauth2/token"),
@@ -38,6 +40,10 @@ impl Metadata {
             "introspection_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_methods_supported": methods,
         });
+        if let Some(members) = document.as_object_mut().filter(|_| certificates) {
+            // RFC 8705 section 3.3; the endpoints are the usual ones, which ask for a certificate and need none.
+            members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
+        }
         let authorization_server = Bytes::from(document.to_string());
         if let Some(members) = document.as_object_mut() {
             let algorithms: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
@@ -71,7 +77,7 @@ mod tests {
             ("https://auth.example.com", "https://auth.example.com/oauth2/token"),
             ("https://auth.example.com/t1/", "https://auth.example.com/t1/oauth2/token"),
         ] {
-            let metadata = Metadata::new(issuer);
+            let metadata = Metadata::new(issuer, false);
             for document in [&metadata.authorization_server, &metadata.openid_configuration] {
                 let document: Value = serde_json::from_slice(document).unwrap();
                 assert_eq!((&document["issuer"], &document["token_endpoint"]), (&json!(issuer), &json!(token)));
@@ -82,11 +88,27 @@ mod tests {
 
     #[test]
     fn no_member_is_an_empty_list() {
-        let metadata = Metadata::new("https://auth.example.com");
+        let metadata = Metadata::new("https://auth.example.com", true);
         for document in [&metadata.authorization_server, &metadata.openid_configuration] {
             let members: serde_json::Map<String, Value> = serde_json::from_slice(document).unwrap();
             assert_eq!(members.iter().find(|(_, value)| **value == json!([])), None);
             assert_eq!(members["response_types_supported"], json!(["none"]));
+        }
+    }
+
+    #[test]
+    fn certificates_are_offered_where_somebody_judges_them() {
+        for (asked, offered) in [(true, json!(true)), (false, Value::Null)] {
+            let metadata = Metadata::new("https://auth.example.com", asked);
+            for document in [&metadata.authorization_server, &metadata.openid_configuration] {
+                let document: Value = serde_json::from_slice(document).unwrap();
+                assert_eq!(document["tls_client_certificate_bound_access_tokens"], offered);
+                let names = ["token", "introspection", "revocation"];
+                let names = names.map(|name| format!("{name}_endpoint_auth_methods_supported"));
+                for methods in names.map(|name| document[name.as_str()].to_string()) {
+                    assert_eq!(methods.contains("tls_client_auth"), asked, "{methods}");
+                }
+            }
         }
     }
 }

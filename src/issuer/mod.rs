@@ -12,6 +12,7 @@
 mod assertions;
 mod authenticate;
 mod call;
+mod certificates;
 mod exchange;
 mod introspect;
 mod jwks;
@@ -50,6 +51,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::contact::Contact;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::tls::ClientJudge;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::pods::Pods;
@@ -80,6 +82,8 @@ pub struct Parts {
     pub cluster_keys: Option<ClusterKeys>,
     /// The pods whose tokens are good; none: they are until they end.
     pub pods: Option<Pods>,
+    /// Judges client certificates; none where clients are not asked for one.
+    pub clients: Option<ClientJudge>,
 }
 
 /// Everything a request needs, behind one pointer.
@@ -102,7 +106,7 @@ pub fn router(parts: Parts, metrics: &Metrics) -> Router {
     let issuer = Arc::new(Issuer {
         authenticator: Authenticator::new(&parts),
         jwks: JwksDocument::new(parts.settings.timings.jwks_max_age),
-        metadata: Metadata::new(&parts.settings.issuer_url),
+        metadata: Metadata::new(&parts.settings.issuer_url, parts.clients.is_some()),
         scans: introspect::scans(),
         unsettled: Semaphore::new(MOST_WAITING),
         outcomes: Outcomes::new(metrics),

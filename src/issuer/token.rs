@@ -14,7 +14,7 @@ use countersign_core::keyring::RingKey;
 use countersign_core::names::{Audience, ClientId, KeyId, TokenId};
 use countersign_core::oauth::{ACCESS_TOKEN_TYPE, GrantDecision, TokenRequest, grant_type, token_grant};
 use countersign_core::scope::ScopeSet;
-use countersign_core::token::Claims;
+use countersign_core::token::{Claims, Confirmation};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, timeout_at};
 
@@ -154,6 +154,7 @@ fn issue(issuer: &Issuer, caller: &Caller, decided: Decided) -> Result<(String, 
         scope: &grant.scopes,
         cuid: &object.uid,
         cep: object.epoch,
+        cnf: caller.bound_to.map(Confirmation::from),
         delegation: subject.as_ref().map(|subject| subject.delegation(client_id)).unwrap_or_default(),
         private: &caller.spec.tokens.claims,
     };

@@ -2,7 +2,7 @@
 //!
 //! Flows in: connections, up to a limit; each has to bring its TLS handshake and its first request in time, and a request now
 //! and then from there on. Flows out:
-//! requests with a `Peer` extension. Once shutdown is announced, answers over HTTP/1 end their connection, so that clients
+//! requests with a `Peer` extension, and with the `ClientCertificate` the connection showed. Once shutdown is announced, answers over HTTP/1 end their connection, so that clients
 //! look for another replica between two requests and none meets a close of ours; when it is requested, the port stops
 //! accepting, lets requests in hand finish and closes.
 
@@ -31,6 +31,7 @@ use tower::{Service, ServiceExt};
 
 use crate::runtime::framing::Framing;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::tls::ClientCertificate;
 
 /// Who sent the request: the other end of the connection, whatever the headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +181,9 @@ impl Port {
     }
 }
 
+/// The other end of a connection, and the certificate it showed, if it did.
+type From = (Peer, Option<ClientCertificate>);
+
 type Slot = tokio::sync::OwnedSemaphorePermit;
 
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, Peer, Slot)> {
@@ -212,22 +216,25 @@ impl<S: Serves> Each<S> {
             tracing::debug!(error = &error as &dyn Error, "connection lost before it was served");
             return;
         }
-        let Some(tls) = tls else { return self.speak(stream, peer).await };
+        let Some(tls) = tls else { return self.speak(stream, (peer, None)).await };
         match tokio::time::timeout(self.limits.header_read_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream, peer).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
+                self.speak(stream, (peer, shown)).await;
+            }
             Ok(Err(error)) => tracing::debug!(error = &error as &dyn Error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         }
     }
 
-    async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: I, peer: Peer) {
+    async fn speak<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: I, from: From) {
         let spoke = Arc::new(AtomicBool::new(false));
         // One handle a connection: cloning it takes a lock that every request of every port would wait for.
         let shutdown = Arc::new(self.shutdown.clone());
         let (noted, service) = (Arc::clone(&spoke), self.service);
         let answer = service_fn(move |request: Request<Incoming>| {
             noted.store(true, Ordering::Relaxed);
-            answer(service.clone(), request, peer, Arc::clone(&shutdown))
+            answer(service.clone(), request, from.clone(), Arc::clone(&shutdown))
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(Framing::new(stream)), answer));
         let mut first_request = pin!(tokio::time::sleep(self.limits.header_read_timeout));
@@ -271,13 +278,16 @@ impl<S: Serves> Each<S> {
 async fn answer<S: Serves>(
     service: S,
     mut request: Request<Incoming>,
-    peer: Peer,
+    (peer, shown): From,
     shutdown: Arc<Shutdown>,
 ) -> Result<Response<S::Answer>, Infallible> {
     // `Framing` stops following at a chunked body, so nothing may come after it on this connection.
     let unfollowed = request.headers().contains_key(header::TRANSFER_ENCODING);
     let http1 = request.version() < Version::HTTP_2;
     request.extensions_mut().insert(peer);
+    if let Some(shown) = shown {
+        request.extensions_mut().insert(shown);
+    }
     let mut response = service.oneshot(request).await?;
     if http1 && (unfollowed || shutdown.is_announced()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

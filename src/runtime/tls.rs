@@ -4,6 +4,7 @@
 //! out: a rustls configuration whose resolver hands out the current pair. A pair that cannot be used is counted and the
 //! one before it stays.
 
+mod client;
 mod validity;
 
 use std::io;
@@ -18,13 +19,14 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Shutdown;
 
+pub use client::{ClientAuthorities, ClientCertificate, ClientJudge};
 pub use validity::Validity;
 
 /// How often the files are read again.
@@ -52,6 +54,10 @@ pub enum TlsError {
     Pair(#[source] rustls::Error),
     #[error("set up TLS versions")]
     Versions(#[source] rustls::Error),
+    #[error("take a certificate of {path} for an authority")]
+    Authority { path: PathBuf, source: rustls::Error },
+    #[error("check client certificates")]
+    Clients(#[source] rustls::server::VerifierBuilderError),
 }
 
 /// The current pair and where it comes from.
@@ -107,13 +113,22 @@ impl ServerCertificate {
         Ok(Self { files, current: Arc::new(Current(ArcSwap::from_pointee(pair))), bytes, metrics })
     }
 
-    /// A configuration that serves whatever pair is current, HTTP/1.1 and, where wanted, HTTP/2.
-    pub fn server_config(&self, http2: bool) -> Result<Arc<ServerConfig>, TlsError> {
-        let mut config = ServerConfig::builder_with_provider(provider())
+    /// A configuration that serves whatever pair is current, HTTP/1.1 and, where wanted, HTTP/2; it asks for a certificate where
+    /// there is somebody to judge it.
+    pub fn server_config(&self, http2: bool, clients: Option<&ClientJudge>) -> Result<Arc<ServerConfig>, TlsError> {
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
+            .map_err(TlsError::Versions)?;
+        let builder = match clients {
+            Some(judge) => builder.with_client_cert_verifier(judge.verifier()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>);
+        if clients.is_some() {
+            // A resumed session would bring back a certificate that nobody judges again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))

@@ -93,7 +93,8 @@ impl Verifier {
         let Ok(question) = Question::read(message) else {
             return answers::deny(&self.refuse(Wire::Grpc, Refusal::ambiguous(Ambiguity::Header)));
         };
-        match self.judge(Ask { wire: Wire::Grpc, policy: question.policy, parts: question.parts() }).await {
+        let Question { policy, certificate, .. } = question;
+        match self.judge(Ask { wire: Wire::Grpc, policy, parts: question.parts(), certificate }).await {
             Ok(pass) => answers::pass(&pass, &question),
             Err(refusal) => answers::deny(&refusal),
         }

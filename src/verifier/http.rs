@@ -100,7 +100,7 @@ impl Verifier {
             target,
             headers: &headers,
         };
-        match self.judge(Ask { wire: route.wire, policy: Some(&route.policy), parts }).await {
+        match self.judge(Ask { wire: route.wire, policy: Some(&route.policy), parts, certificate: None }).await {
             Ok(pass) => allowed_by_envoy(&pass, &headers),
             Err(refusal) => denied(&refusal, route.wire),
         }
@@ -123,7 +123,7 @@ impl Verifier {
         };
         let headers = HttpHeaders { map: &request.headers, own_host: false };
         let parts = RequestParts { method, scheme, host, target, headers: &headers };
-        match self.judge(Ask { wire: route.wire, policy: Some(&route.policy), parts }).await {
+        match self.judge(Ask { wire: route.wire, policy: Some(&route.policy), parts, certificate: None }).await {
             Ok(pass) => allowed(&pass),
             Err(refusal) => denied(&refusal, route.wire),
         }

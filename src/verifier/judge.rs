@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::Verifier;
 use super::cache::key_of;
+use super::certificate::thumbprint;
 use super::counters::{Wire, outcome_name};
 use super::identity::Pass;
 use crate::runtime::traces::Span;
@@ -31,6 +32,8 @@ pub(super) struct Ask<'a> {
     /// What the proxy's configuration names; nothing of the request may choose it.
     pub(super) policy: Option<&'a str>,
     pub(super) parts: RequestParts<'a>,
+    /// The certificate of the caller's connection, as the proxy reports it. No header may: those are the caller's word.
+    pub(super) certificate: Option<&'a str>,
 }
 
 /// An answer, with what there is to count.
@@ -99,12 +102,17 @@ impl Verifier {
             return Judged::refused(Refusal::forbidden(Reason::NoSuchPolicy));
         };
         let now = self.clock.now();
-        let verdict = decide(set, &request, |text| self.authenticate(text, &snapshot, now));
+        let verdict = decide(set, &request, |text| self.authenticate(text, &snapshot, (now, ask.certificate)));
         Judged::of(verdict, recorded)
     }
 
     /// Checks everything about a token but its audience.
-    fn authenticate(&self, text: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<AccessToken>, TokenRefusal> {
+    fn authenticate(
+        &self,
+        text: &str,
+        snapshot: &Snapshot,
+        (now, certificate): (Timestamp, Option<&str>),
+    ) -> Result<Arc<AccessToken>, TokenRefusal> {
         // Its length bounds the work an unknown text can cause.
         if text.len() > MAX_TOKEN {
             return Err(TokenRefusal::TooLong);
@@ -112,14 +120,17 @@ impl Verifier {
         let settings = snapshot.directory.settings();
         let leeway = i64::try_from(settings.timings.leeway.as_secs()).unwrap_or(0);
         let key = key_of(text).ok_or(TokenRefusal::Malformed)?;
+        let check = |token: &AccessToken| {
+            token.check(&snapshot.keys, &snapshot.revoked, now.as_second(), leeway)?;
+            token.check_holder(|| certificate.and_then(thumbprint))
+        };
         if let Some(token) = self.cache.get(&key) {
             self.counters.cache_hits.inc();
-            token.check(&snapshot.keys, &snapshot.revoked, now.as_second(), leeway)?;
-            return Ok(token);
+            return check(&token).map(|()| token);
         }
         self.counters.cache_misses.inc();
         let token = Arc::new(verify(text, &snapshot.keys, &settings.issuer_url, now, &settings.timings)?);
-        token.check(&snapshot.keys, &snapshot.revoked, now.as_second(), leeway)?;
+        check(&token)?;
         self.cache.insert(key, text, &token);
         Ok(token)
     }

@@ -13,6 +13,7 @@
 
 mod answers;
 mod cache;
+mod certificate;
 mod counters;
 mod forwarded;
 mod grpc;

@@ -15,9 +15,12 @@ const MAX_HEADERS: usize = 1000;
 
 // `CheckRequest`, `AttributeContext`, `AttributeContext.Request`
 const ATTRIBUTES: u32 = 1;
+const SOURCE: u32 = 1;
 const REQUEST: u32 = 4;
 const CONTEXT_EXTENSIONS: u32 = 10;
 const HTTP: u32 = 2;
+// `AttributeContext.Peer`
+const CERTIFICATE: u32 = 5;
 // `AttributeContext.HttpRequest`
 const METHOD: u32 = 2;
 const HEADERS: u32 = 3;
@@ -36,6 +39,8 @@ const RAW_VALUE: u32 = 3;
 pub(super) struct Question<'m> {
     /// What the proxy's configuration names.
     pub(super) policy: Option<&'m str>,
+    /// The certificate of the connection the request came by: PEM, percent-encoded.
+    pub(super) certificate: Option<&'m str>,
     method: &'m str,
     scheme: &'m str,
     host: &'m str,
@@ -53,7 +58,7 @@ impl<'m> Question<'m> {
     pub(super) fn read(message: &'m [u8]) -> Result<Self, Unreadable> {
         let [attributes] = fields(message, [ATTRIBUTES], passed_over)?;
         let mut policy = None;
-        let [request] = fields(attributes, [REQUEST], |number, entry| {
+        let [source, request] = fields(attributes, [SOURCE, REQUEST], |number, entry| {
             if number == CONTEXT_EXTENSIONS {
                 let [key, value] = fields(entry, [KEY, VALUE], passed_over)?;
                 if text(key)? == POLICY && policy.replace(text(value)?).is_some() {
@@ -62,6 +67,7 @@ impl<'m> Question<'m> {
             }
             Ok(())
         })?;
+        let [certificate] = fields(source, [CERTIFICATE], passed_over)?;
         let [http] = fields(request, [HTTP], passed_over)?;
         let mut headers = Vec::new();
         let single = [METHOD, SCHEME, HOST, PATH, HEADER_MAP];
@@ -82,7 +88,8 @@ impl<'m> Question<'m> {
             if number == LINE && is_merged { Err(Unreadable) } else { Ok(()) }
         })?;
         let [method, scheme, host, path] = [text(method)?, text(scheme)?, text(host)?, text(path)?];
-        Ok(Self { policy, method, scheme, host, path, headers })
+        let certificate = Some(text(certificate)?).filter(|certificate| !certificate.is_empty());
+        Ok(Self { policy, certificate, method, scheme, host, path, headers })
     }
 
     pub(super) fn parts(&self) -> RequestParts<'_> {
@@ -188,10 +195,16 @@ mod tests {
     fn what_is_asked_is_read_and_the_rest_stepped_over() {
         let other =
             [&[0x08, 0x96, 0x01][..], &[0x1d, 1, 2, 3, 4], &[0x19, 1, 2, 3, 4, 5, 6, 7, 8], &field(15, b"\xff")];
-        let message =
-            [other.concat(), message(&[policy("shop/orders"), field(1, b"peer")], &[header("Bearer a"), header("b")])];
+        let message = [
+            other.concat(),
+            message(
+                &[policy("shop/orders"), field(1, &[field(1, b"address"), field(5, b"pem")].concat())],
+                &[header("Bearer a"), header("b")],
+            ),
+        ];
         let read = Question {
             policy: Some("shop/orders"),
+            certificate: Some("pem"),
             method: "GET",
             scheme: "https",
             host: "orders",
@@ -205,7 +218,7 @@ mod tests {
         let message = self::message(&[], &[lines]);
         let read = Question::read(&message).map(|question| question.headers);
         assert_eq!(read, Ok(vec![("a", &b"b"[..]), ("c", b"\xff")]));
-        assert_eq!(Question::read(b"").map(|question| question.method), Ok(""));
+        assert_eq!(Question::read(b"").map(|question| (question.method, question.certificate)), Ok(("", None)));
     }
 
     #[test]
@@ -214,6 +227,8 @@ mod tests {
         for (what, message) in [
             ("two policies", message(&[policy("a/b"), policy("c/d")], &[])),
             ("two methods", message(&[], &[field(2, b"DELETE")])),
+            ("two sources", message(&[field(1, b""), field(1, b"")], &[])),
+            ("two certificates", message(&[field(1, &[field(5, b"a"), field(5, b"b")].concat())], &[])),
             ("two requests", field(1, &[field(4, b""), field(4, b"")].concat())),
             ("two messages of attributes", [whole.clone(), whole.clone()].concat()),
             ("headers in both forms", message(&[], &[header("a"), raw(&[entry("a", b"b")])])),

@@ -25,6 +25,7 @@ mod ext_authz;
 mod fuzz_seeds;
 mod harness;
 mod migrate;
+mod mutual_tls;
 mod nginx;
 mod objects;
 mod quickstart;

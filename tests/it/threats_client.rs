@@ -104,12 +104,20 @@ fn read_all(folder: &std::path::Path, into: &mut Vec<String>) {
     }
 }
 
-/// A token bound to a certificate or key is no bearer token: the binding is not checked here, so it is refused.
+/// A token bound to a certificate or key is no bearer token: where nobody says which certificate was shown it is refused.
 #[tokio::test]
 async fn cla_09_bound_tokens_are_no_bearer_tokens() {
     let it = Standalone::start().await;
     let forge = Forge::new(&it).await;
-    for cnf in [json!({"x5t#S256": encode([7; 32])}), json!({"jkt": encode([7; 32])}), json!({}), json!("x")] {
+    let certificate = json!({"x5t#S256": encode([7; 32])});
+    assert_invalid_token(&it.check(&forge.with_claim("cnf", certificate.clone())).await);
+    let told = it.introspect(&forge.with_claim("cnf", certificate.clone())).await;
+    assert_eq!(
+        (&told["active"], &told["cnf"]),
+        (&json!(true), &certificate),
+        "a resource server may know who presents it"
+    );
+    for cnf in [json!({"jkt": encode([7; 32])}), json!({}), json!("x")] {
         let bound = forge.with_claim("cnf", cnf);
         assert_invalid_token(&it.check(&bound).await);
         assert_eq!(it.introspect(&bound).await, json!({"active": false}));

@@ -59,6 +59,28 @@
 {{- if .root.Values.issuer.watchPods }}
 - --watch-pods
 {{- end }}
+{{- if include "countersign.clientCa.volume" .root }}
+- --client-ca=/etc/countersign/client-ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{/* The volume with the authorities of client certificates, if any. */}}
+{{- define "countersign.clientCa.volume" -}}
+{{- $issuer := .Values.issuer }}
+{{- with $issuer.clientCa }}
+{{- if and .configMapName .secretName }}
+{{- fail "issuer.clientCa: give configMapName or secretName, not both" }}
+{{- end }}
+{{- if and $issuer.tls.plaintext (or .configMapName .secretName) }}
+{{- fail "issuer.clientCa: certificates are shown in TLS handshakes; leave issuer.tls.plaintext out, or clientCa" }}
+{{- end }}
+{{- $items := list (dict "key" .key "path" "ca.crt") }}
+{{- if .configMapName }}
+{{- toYaml (dict "name" "client-ca" "configMap" (dict "name" .configMapName "items" $items)) }}
+{{- else if .secretName }}
+{{- toYaml (dict "name" "client-ca" "secret" (dict "secretName" .secretName "items" $items)) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "countersign.args.verifier" -}}

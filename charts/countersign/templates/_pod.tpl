@@ -29,6 +29,11 @@
 {{- define "countersign.volumes" -}}
 {{- $values := index .root.Values .role }}
 {{- include "countersign.token.volume" . }}
+{{- if eq .role "issuer" }}
+{{- with include "countersign.clientCa.volume" .root }}
+- {{ nindent 2 . | trim }}
+{{- end }}
+{{- end }}
 {{- if eq .role "controller" }}
 {{- with include "countersign.ca.volume" .root }}
 - {{ nindent 2 . | trim }}
@@ -47,6 +52,9 @@
 {{- define "countersign.mounts" -}}
 {{- $values := index .root.Values .role }}
 - {name: api-access, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- if and (eq .role "issuer") (include "countersign.clientCa.volume" .root) }}
+- {name: client-ca, mountPath: /etc/countersign/client-ca, readOnly: true}
+{{- end }}
 {{- if eq .role "controller" }}
 {{- if include "countersign.ca.volume" .root }}
 - {name: ca, mountPath: /etc/countersign/ca, readOnly: true}

@@ -73,6 +73,7 @@ pub(super) enum Assumed {
     SignatureHolds,
     ClientExists,
     NotRevoked,
+    CertificateShown,
 }
 
 /// The request in its one canonical reading.

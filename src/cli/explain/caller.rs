@@ -116,6 +116,7 @@ impl Checks<'_> {
             (self.keys.is_none(), Assumed::SignatureHolds),
             (self.revoked.is_none() && gone(), Assumed::ClientExists),
             (self.revoked.is_none(), Assumed::NotRevoked),
+            (token.bound_to.is_some(), Assumed::CertificateShown),
         ];
         all.into_iter().filter_map(|(unchecked, assumed)| unchecked.then_some(assumed)).collect()
     }
@@ -146,6 +147,7 @@ impl Checks<'_> {
             scope: &decision.scopes,
             cuid: &client.object.uid,
             cep: client.object.epoch,
+            cnf: None,
             delegation: Delegation::default(),
             private: &spec.tokens.claims,
         };

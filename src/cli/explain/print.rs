@@ -262,6 +262,7 @@ fn assumed(all: &[Assumed]) -> String {
         Assumed::SignatureHolds => "the signature holds",
         Assumed::ClientExists => "there is such a client",
         Assumed::NotRevoked => "it is not revoked",
+        Assumed::CertificateShown => "the caller shows the certificate it is bound to",
     };
     all.iter().map(text).collect::<Vec<_>>().join(" and ")
 }

@@ -77,7 +77,7 @@ pub(super) struct Decided {
 pub(super) fn decide(seen: &Seen<'_>, now: Timestamp) -> Decided {
     let name = name(seen.wanted.object);
     if !seen.checkable {
-        let message = "there is no cluster here whose ServiceAccount tokens could be checked: use ClientSecret";
+        let message = "there is no cluster here whose ServiceAccount tokens could be checked, and no TLS to show a certificate in: use ClientSecret";
         return waiting(&Finding::fails(CREDENTIALS_READY, NO_CLUSTER, message), None);
     }
     let change = match seen.existing {

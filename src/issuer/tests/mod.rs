@@ -1,6 +1,7 @@
 //! The router over a snapshot made by hand and a clock that stands still.
 
 mod authentication;
+mod certificates;
 mod documents;
 mod epochs;
 mod exchange;

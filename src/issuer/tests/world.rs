@@ -40,6 +40,7 @@ use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::serve::Peer;
+use crate::runtime::tls::ClientJudge;
 use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::pods::Pods;
 use crate::snapshot::{PrivateKey, Snapshot};
@@ -130,6 +131,7 @@ impl World {
             usage: usage.clone(),
             cluster_keys,
             pods,
+            clients: Some(ClientJudge::of(include_bytes!("../../../tests/certificates/clients.crt.pem"))),
         };
         let router = router(parts, &Metrics::new());
         Self { clock, contact, live, usage, sink, readiness, keeper, router, secret_signer }

@@ -60,7 +60,7 @@ async fn a_new_pair_is_served_and_an_equal_one_changes_nothing() {
     assert!(served.serves(TWO));
     let ends = Validity::of(&CertificateDer::from_pem_slice(TWO.0.as_bytes()).unwrap()).unwrap().not_after;
     assert_eq!(served.certificate.metrics.not_after.get(), ends.as_second());
-    served.certificate.server_config(true).unwrap();
+    served.certificate.server_config(true, None).unwrap();
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn connect(address: std::net::SocketAddr, offered: &[&[u8]]) -> (Certifica
 #[tokio::test]
 async fn new_connections_see_the_new_pair_and_both_protocols_are_spoken() {
     let mut served = Served::start().await;
-    let config = served.certificate.server_config(true).unwrap();
+    let config = served.certificate.server_config(true, None).unwrap();
     let port = Port::bind("127.0.0.1:0".parse().unwrap(), Some(config), Limits::default()).await.unwrap();
     let address = port.local_address().unwrap();
     tokio::spawn(port.serve(Router::new().route("/", get(async || "ok")), Shutdown::new()));

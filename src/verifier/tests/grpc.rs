@@ -23,8 +23,8 @@ struct Call {
 
 /// What Envoy would make of the answer: status, headers set or sent, headers removed.
 #[derive(Debug, PartialEq)]
-struct Seen {
-    status: i32,
+pub(super) struct Seen {
+    pub(super) status: i32,
     headers: BTreeMap<String, String>,
     removed: Vec<String>,
     code: i32,
@@ -84,7 +84,7 @@ impl World {
         self.grpc_bytes(&call.message().encode_to_vec()).await
     }
 
-    async fn grpc_bytes(&self, message: &[u8]) -> Seen {
+    pub(super) async fn grpc_bytes(&self, message: &[u8]) -> Seen {
         let mut frame = BytesMut::new();
         frame.put_u8(0);
         frame.put_u32(u32::try_from(message.len()).expect("a short message"));

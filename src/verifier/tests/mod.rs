@@ -1,5 +1,6 @@
 //! A verifier over a hand-made snapshot, asked through each of its wires.
 
+mod bound;
 mod grpc;
 mod http;
 mod tokens;

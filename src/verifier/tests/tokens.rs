@@ -12,7 +12,7 @@ use crate::runtime::supervisor::Shutdown;
 
 impl World {
     /// `GET /orders/7` with this token, over the simplest wire.
-    async fn get(&self, token: &str) -> u16 {
+    pub(super) async fn get(&self, token: &str) -> u16 {
         let request = axum::http::Request::get("/ext-authz/policy/shop/orders/orders/7")
             .header("host", "orders.shop")
             .header("authorization", format!("Bearer {token}"))

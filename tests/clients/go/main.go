@@ -32,6 +32,8 @@ func run() error {
 	scope := flag.String("scope", "", "scopes, separated by spaces")
 	method := flag.String("auth-method", "", "client_secret_basic, client_secret_post, client_assertion, or empty to let the library probe")
 	ca := flag.String("ca", "", "file with the certificate authority to trust")
+	cert := flag.String("cert", "", "file with the certificate to show, in place of a secret")
+	key := flag.String("key", "", "file with its key")
 	flag.Parse()
 
 	config := clientcredentials.Config{
@@ -60,9 +62,13 @@ func run() error {
 		config.EndpointParams.Set("client_assertion", os.Getenv("CLIENT_ASSERTION"))
 	}
 
+	if *cert != "" {
+		config.AuthStyle = oauth2.AuthStyleInParams
+	}
+
 	ctx := context.Background()
 	if *ca != "" {
-		client, err := trusting(*ca)
+		client, err := trusting(*ca, *cert, *key)
 		if err != nil {
 			return err
 		}
@@ -84,7 +90,7 @@ func run() error {
 	})
 }
 
-func trusting(file string) (*http.Client, error) {
+func trusting(file, cert, key string) (*http.Client, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate authority: %w", err)
@@ -93,7 +99,15 @@ func trusting(file string) (*http.Client, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("no certificate in %s", file)
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}, nil
+	config := &tls.Config{RootCAs: roots}
+	if cert != "" {
+		own, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificate to show: %w", err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config}}, nil
 }
 
 func print(answer map[string]any) error {

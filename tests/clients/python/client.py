@@ -6,7 +6,7 @@ import os
 import sys
 
 flags = argparse.ArgumentParser()
-for name in ("issuer", "client-id", "resource", "scope", "auth-method", "ca"):
+for name in ("issuer", "client-id", "resource", "scope", "auth-method", "ca", "cert", "key"):
     flags.add_argument(f"--{name}")
 args = flags.parse_args()
 if args.issuer.startswith("http://"):
@@ -27,10 +27,11 @@ with OAuth2Session(
     args.client_id,
     os.environ["CLIENT_SECRET"],
     scope=args.scope,
-    token_endpoint_auth_method=method,
+    token_endpoint_auth_method="none" if args.cert else method,
 ) as session:
     session.trust_env = False  # REQUESTS_CA_BUNDLE would win over verify
     session.verify = args.ca or True
+    session.cert = (args.cert, args.key) if args.cert else None
     answer = session.get(get_well_known_url(args.issuer, external=True), withhold_token=True)
     answer.raise_for_status()
     metadata = AuthorizationServerMetadata(answer.json())

@@ -1,5 +1,6 @@
 //! OAuth clients other people wrote: each gets a token the way its users do.
 
+use super::tls::Identity;
 use super::{root, tool};
 use serde_json::Value;
 use std::path::Path;
@@ -29,6 +30,8 @@ pub struct TokenRequest<'a> {
     pub subject_token: Option<&'a str>,
     /// What `client_assertion` sends.
     pub client_assertion: &'a str,
+    /// The certificate to show (RFC 8705); then there is no secret. Not for `openid-client`, which leaves it to the transport.
+    pub identity: Option<&'a Identity>,
     /// The certificate authority to trust, for an https issuer.
     pub authority: Option<&'a Path>,
 }
@@ -73,6 +76,9 @@ impl OutsideClient {
             [("resource", request.resource), ("scope", request.scope), ("auth-method", request.auth_method)]
         {
             command.args(value.map(|value| format!("--{flag}={value}")));
+        }
+        if let Some(Identity { certificate, key }) = request.identity {
+            command.arg(format!("--cert={}", certificate.display())).arg(format!("--key={}", key.display()));
         }
         command.envs(request.subject_token.map(|token| ("SUBJECT_TOKEN", token)));
         let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("run {self:?}: {error}"));

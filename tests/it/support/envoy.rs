@@ -7,6 +7,7 @@ use super::http::{Request, Response};
 use super::ports::free_address;
 use super::processes::Process;
 use super::scratch::Scratch;
+use super::tls::Certificates;
 use super::{await_condition, tool};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -31,24 +32,39 @@ pub struct Envoy {
 impl Envoy {
     /// Starts it with one listener a wire, in that order, all before the same resource server.
     pub async fn start(wires: &[Wire], resource_server: SocketAddr) -> Self {
-        Self::start_with(wires, resource_server, None).await
+        Self::start_with(wires, resource_server, |_| ()).await
     }
 
     /// The same, asking verifiers over TLS with certificates of this authority.
     pub async fn start_tls(wires: &[Wire], resource_server: SocketAddr, authority: &Path) -> Self {
-        Self::start_with(wires, resource_server, Some(authority)).await
+        let over_tls = |settings: &mut Value| {
+            let clusters = settings["static_resources"]["clusters"].as_array_mut().expect("a list of clusters");
+            clusters.iter_mut().skip(1).for_each(|verifier| verifier["transport_socket"] = tls(authority));
+        };
+        Self::start_with(wires, resource_server, over_tls).await
     }
 
-    async fn start_with(wires: &[Wire], resource_server: SocketAddr, authority: Option<&Path>) -> Self {
+    /// The same, called over TLS with this certificate. Callers may show one of their own by this authority, which Envoy then
+    /// tells the verifier of over gRPC.
+    pub async fn start_mtls(wires: &[Wire], resource_server: SocketAddr, own: &Certificates, clients: &Path) -> Self {
+        let asking = |settings: &mut Value| {
+            for listener in settings["static_resources"]["listeners"].as_array_mut().expect("a list of listeners") {
+                let chain = &mut listener["filter_chains"][0];
+                chain["transport_socket"] = downstream(own, clients);
+                let filter = &mut chain["filters"][0]["typed_config"]["http_filters"][0]["typed_config"];
+                filter["include_peer_certificate"] = json!(true);
+            }
+        };
+        Self::start_with(wires, resource_server, asking).await
+    }
+
+    async fn start_with(wires: &[Wire], resource_server: SocketAddr, change: impl FnOnce(&mut Value)) -> Self {
         let folder = Scratch::new("envoy");
         let listeners: Vec<_> = wires.iter().map(|_| free_address()).collect();
         let admin = free_address();
         let config = folder.join("envoy.json");
         let mut settings = bootstrap(admin, wires, &listeners, resource_server);
-        if let Some(authority) = authority {
-            let clusters = settings["static_resources"]["clusters"].as_array_mut().expect("a list of clusters");
-            clusters.iter_mut().skip(1).for_each(|verifier| verifier["transport_socket"] = tls(authority));
-        }
+        change(&mut settings);
         std::fs::write(&config, settings.to_string()).expect("write Envoy's settings");
         let args = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--config-path"];
         let args = args.into_iter().map(Into::into).chain([config.into_os_string()]);
@@ -127,6 +143,24 @@ fn tls(authority: &Path) -> Value {
                 "trusted_ca": {"filename": authority},
                 "match_typed_subject_alt_names": [{"san_type": "IP_ADDRESS", "matcher": {"exact": "127.0.0.1"}}],
             }},
+        },
+    })
+}
+
+/// Asks callers for a certificate, and takes calls without one.
+fn downstream(own: &Certificates, clients: &Path) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": false,
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": {"filename": own.certificate()},
+                    "private_key": {"filename": own.key()},
+                }],
+                "validation_context": {"trusted_ca": {"filename": clients}},
+            },
         },
     })
 }

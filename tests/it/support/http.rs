@@ -79,6 +79,15 @@ impl Request {
         bytes
     }
 
+    /// Sends it over the connection that this makes, and reads the whole answer.
+    pub async fn send_over<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        connect: impl Future<Output = std::io::Result<S>>,
+        to: SocketAddr,
+    ) -> std::io::Result<Response> {
+        exchange(connect, &self.bytes(&to.to_string())).await
+    }
+
     /// Sends it and reads the whole answer; a connection that fails or ends early is the error.
     pub async fn send(&self, to: SocketAddr) -> std::io::Result<Response> {
         raw(to, &self.bytes(&to.to_string())).await

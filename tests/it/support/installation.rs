@@ -144,6 +144,11 @@ impl Installation {
         self.folder.join(format!("{}-{key}", role.name()))
     }
 
+    /// Who vouches for the issuers.
+    pub fn issuer_authority(&self) -> PathBuf {
+        self.certificates.as_ref().expect("the issuers serve TLS").authority()
+    }
+
     /// Who vouches for the verifiers.
     pub fn verifier_authority(&self) -> PathBuf {
         self.verifier_certificates.as_ref().expect("the verifiers serve TLS").authority()

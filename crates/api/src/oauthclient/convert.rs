@@ -260,9 +260,24 @@ mod tests {
             (json!({"grantTypes": ["AuthorizationCode"]}), "spec.grantTypes[0]", "NotImplemented"),
             (json!({"tokens": {"format": "Opaque"}}), "spec.tokens.format", "NotImplemented"),
             (
-                json!({"authentication": {"methods": [{"type": "MutualTls"}]}}),
+                json!({"authentication": {"methods": [{"type": "PrivateKeyJwt"}]}}),
                 "spec.authentication.methods[0].type",
                 "NotImplemented",
+            ),
+            (
+                json!({"authentication": {"methods": [{"type": "MutualTls"}]}}),
+                "spec.authentication.methods[0].certificate",
+                "Invalid",
+            ),
+            (
+                json!({"authentication": {"methods": [{"type": "MutualTls", "certificate": {"sanDns": "a", "sanUri": "b:c"}}]}}),
+                "spec.authentication.methods[0].certificate",
+                "Invalid",
+            ),
+            (
+                json!({"authentication": {"methods": [{"type": "MutualTls", "certificate": {"subjectDn": "checkout"}}]}}),
+                "spec.authentication.methods[0].certificate.subjectDn",
+                "Invalid",
             ),
             (
                 json!({"authentication": {"methods": [{"type": "ClientSecret", "secret": {"mode": "Borrow"}}]}}),

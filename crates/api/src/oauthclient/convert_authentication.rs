@@ -1,13 +1,14 @@
 //! How a client proves who it is, as the core has it.
 
 use countersign_core::client as core;
-use countersign_core::client::{Method as CoreMethod, SecretSettings};
+use countersign_core::client::{CertificateName, Method as CoreMethod, SecretSettings};
+use countersign_core::directory::reason;
 use countersign_core::names::{ObjectName, ObjectRef};
 use countersign_core::policy::Problem;
 
 use super::{
-    AtDeadline, Authentication, ClientSecret, Method, MethodType, Retirement, SecretKeys, SecretMode, SecretRotation,
-    ServiceAccount,
+    AtDeadline, Authentication, Certificate, ClientSecret, Method, MethodType, Retirement, SecretKeys, SecretMode,
+    SecretRotation, ServiceAccount,
 };
 use crate::problems::{Problems, read, unknown_word};
 
@@ -38,7 +39,10 @@ pub(super) fn methods(
                 problems.keep(accounts).map_or(CoreMethod::Unknown, CoreMethod::ServiceAccount)
             }
             MethodType::PrivateKeyJwt => CoreMethod::PrivateKeyJwt,
-            MethodType::MutualTls => CoreMethod::MutualTls,
+            MethodType::MutualTls => {
+                let name = certificate(&element, method.certificate.as_ref());
+                problems.keep(name).map_or(CoreMethod::Unknown, CoreMethod::MutualTls)
+            }
             MethodType::None => CoreMethod::None,
             MethodType::Unknown(_) => CoreMethod::Unknown,
         }
@@ -49,6 +53,21 @@ pub(super) fn methods(
 fn service_accounts(method: &str, listed: &[ServiceAccount]) -> Result<Vec<ObjectName>, Problem> {
     let named = listed.iter().enumerate();
     named.map(|(index, account)| read(&format!("{method}.serviceAccounts[{index}].name"), &account.name)).collect()
+}
+
+/// The one name a certificate must have.
+fn certificate(method: &str, certificate: Option<&Certificate>) -> Result<CertificateName, Problem> {
+    let element = format!("{method}.certificate");
+    let Certificate { san_uri, san_dns, subject_dn } = certificate.cloned().unwrap_or_default();
+    match (san_uri, san_dns, subject_dn) {
+        (Some(uri), None, None) => Ok(CertificateName::SanUri(uri)),
+        (None, Some(dns), None) => Ok(CertificateName::SanDns(dns)),
+        (None, None, Some(subject)) => {
+            let read = subject.parse().map(CertificateName::SubjectDn);
+            read.map_err(|error| Problem::new(format!("{element}.subjectDn"), reason::INVALID, error.to_string()))
+        }
+        _ => Err(Problem::new(element, reason::INVALID, "name exactly one of sanUri, sanDns and subjectDn")),
+    }
 }
 
 fn secret(object: &ObjectRef, method: &str, secret: Option<&ClientSecret>) -> Result<SecretSettings, Problem> {

@@ -104,7 +104,7 @@ impl Reason {
             "CredentialsReady",
             "False",
             "NoCluster",
-            ["`standalone` has no cluster whose ServiceAccount tokens it could check", "use ClientSecret there"],
+            ["`standalone` can check neither ServiceAccount tokens nor client certificates", "use ClientSecret there"],
         ),
         client(
             "CredentialsReady",

@@ -103,6 +103,7 @@ fn authentication(methods: &[Method], found: &mut Vec<Problem>) {
         match method {
             Method::ClientSecret(settings) => secret(&element, settings, found),
             Method::ServiceAccount(accounts) => service_accounts(&element, accounts, found),
+            Method::MutualTls(_) => {}
             other => found.push(not_built(format!("{element}.type"), other.as_str(), "use ClientSecret")),
         }
     }
@@ -233,7 +234,7 @@ mod tests {
             let found = wrong(|spec| spec.grant_types.push(grant));
             assert_eq!(found, one("spec.grantTypes[1]", reason::NOT_IMPLEMENTED), "{grant:?}");
         }
-        for method in [Method::PrivateKeyJwt, Method::MutualTls, Method::Unknown] {
+        for method in [Method::PrivateKeyJwt, Method::Unknown] {
             let found = wrong(|spec| spec.authentication.push(method.clone()));
             assert_eq!(found, one("spec.authentication.methods[1].type", reason::NOT_IMPLEMENTED), "{method:?}");
         }
@@ -248,9 +249,9 @@ mod tests {
     fn a_problem_says_what_to_write_instead() {
         let object = object("shop/checkout");
         let mut spec = spec(&object);
-        spec.authentication = vec![Method::MutualTls];
+        spec.authentication = vec![Method::PrivateKeyJwt];
         let problems = Client::accept(&object, spec, Vec::new()).expect_err("it is not built");
-        assert_eq!(problems[0].message, "this version does not implement MutualTls; use ClientSecret");
+        assert_eq!(problems[0].message, "this version does not implement PrivateKeyJwt; use ClientSecret");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! out: a [`Client`], which exists only when nothing is wrong with the spec by itself. What other objects have to say
 //! (bounds, conflicts, grants) is the Directory's.
 
+mod certificate;
 mod check;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use self::certificate::{CertificateName, CertificateNames, DistinguishedName, NotDistinguished};
 pub use crate::client_secret::{AtDeadline, Retirement, Rotation};
 use crate::names::{Audience, ClientId, ObjectName, ObjectRef, Uid};
 use crate::policy::Problem;
@@ -155,8 +157,8 @@ pub enum Method {
     ServiceAccount(Vec<ObjectName>),
     /// An assertion signed with a registered key.
     PrivateKeyJwt,
-    /// A client certificate.
-    MutualTls,
+    /// A client certificate with this name.
+    MutualTls(CertificateName),
     /// No proof: a public client.
     None,
     /// One this version does not know.
@@ -170,7 +172,7 @@ impl Method {
             Self::ClientSecret(_) => "ClientSecret",
             Self::ServiceAccount(_) => "ServiceAccount",
             Self::PrivateKeyJwt => "PrivateKeyJwt",
-            Self::MutualTls => "MutualTls",
+            Self::MutualTls(_) => "MutualTls",
             Self::None => "None",
             Self::Unknown => "this method",
         }
@@ -241,6 +243,13 @@ impl ClientSpec {
                 |method| if let Method::ServiceAccount(accounts) = method { Some(accounts.as_slice()) } else { None },
             )
             .unwrap_or_default()
+    }
+
+    /// What the certificate must say by which the client proves who it is, if it does so by one.
+    pub fn certificate(&self) -> Option<&CertificateName> {
+        self.authentication
+            .iter()
+            .find_map(|method| if let Method::MutualTls(name) = method { Some(name) } else { None })
     }
 
     /// What may be asked of the audience.

@@ -76,6 +76,7 @@ fn issued(world: &Directory, hop: usize, grant: &GrantDecision, from: (&str, &[E
         scope: &grant.scopes,
         cuid: &client.object.uid,
         cep: client.object.epoch,
+        cnf: None,
         delegation: Delegation::new(&spec.client_id, exchanged, 0),
         private: &spec.tokens.claims,
     };

@@ -22,7 +22,7 @@ const fn line(reason: &'static str, meaning: &'static str, next: &'static str) -
 
 impl Advice {
     /// The table, in the order in which a request is judged.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         line("Public", "the rule is Public", "nothing"),
         line("Preflight", "a CORS preflight, and the policy lets them pass", "nothing"),
         line("Authenticated", "any token for the audience will do, and this is one", "nothing"),
@@ -111,6 +111,16 @@ impl Advice {
         line("LivesTooLong", "the token lives longer than the issuer lets any", "get a new token"),
         line("OldEpoch", "the client's tokens were revoked after this one was issued", "get a new token"),
         line("Revoked", "the token was revoked", "get a new token"),
+        line(
+            "NoCertificate",
+            "the token is bound to its client's certificate, and the proxy reports none",
+            "call with the certificate, through an Envoy that asks over gRPC with include_peer_certificate",
+        ),
+        line(
+            "WrongCertificate",
+            "the token is bound to another certificate than the caller's",
+            "call with the certificate the token was got with, or get a new token",
+        ),
         line("NoKeys", "this verifier has no keys yet", "look at its /readyz: it waits for the first key of the ring"),
         line(
             "NoPolicyNamed",

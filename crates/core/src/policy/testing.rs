@@ -112,6 +112,7 @@ pub(super) fn token(scope: &str) -> AccessToken {
         subject_epoch: 0,
         key_id: KeyId::new(&"k".repeat(43)).expect("a key id"),
         exchanged: Box::default(),
+        bound_to: None,
         claims: claims.as_object().cloned().expect("claims"),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Earlier, KeySet, TokenRefusal};
+use super::{Earlier, KeySet, Thumbprint, TokenRefusal};
 use crate::names::{Audience, ClientId, KeyId, TokenId, Uid};
 use crate::revocation::Revoked;
 use crate::scope::ScopeSet;
@@ -38,6 +38,8 @@ pub struct AccessToken {
     pub key_id: KeyId,
     /// The tokens it was exchanged from (RFC 8693), the newest first; of most tokens none.
     pub exchanged: Box<[Earlier]>,
+    /// The certificate of its holder: **no bearer token**, unless [`AccessToken::check_holder`] says so.
+    pub bound_to: Option<Thumbprint>,
     /// All claims, for conditions.
     pub claims: Map<String, Value>,
 }
@@ -56,6 +58,17 @@ impl AccessToken {
         keys.find(&self.key_id)?;
         self.exchanged.iter().try_for_each(|earlier| keys.find(&earlier.key_id).map(drop))?;
         revoked.check(self)
+    }
+
+    /// Whether who presents it is its holder (RFC 8705 section 3): asked on every request it is presented with. `shown` is the
+    /// certificate of the connection that the request came by; none where nobody who may say so says which.
+    pub fn check_holder(&self, shown: impl FnOnce() -> Option<Thumbprint>) -> Result<(), TokenRefusal> {
+        let Some(bound_to) = self.bound_to else { return Ok(()) };
+        match shown() {
+            Some(shown) if shown == bound_to => Ok(()),
+            Some(_) => Err(TokenRefusal::WrongCertificate),
+            None => Err(TokenRefusal::NoCertificate),
+        }
     }
 
     /// Whether the time is between the token's beginning and end, the leeway given at both.

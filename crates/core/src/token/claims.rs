@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{AccessToken, Algorithm, Delegation, TokenRefusal, earlier, json};
+use super::{AccessToken, Algorithm, Confirmation, Delegation, TokenRefusal, confirmation, earlier, json};
 use crate::names::{Audience, ClientId, KeyId, TokenId, Uid};
 use crate::scope::ScopeSet;
 
@@ -98,6 +98,9 @@ pub struct Claims<'a> {
     pub cuid: &'a Uid,
     /// The client's epoch, as the issuer knew it.
     pub cep: u64,
+    /// The certificate it is bound to, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
     /// What it was exchanged from, if it was.
     #[serde(flatten)]
     pub delegation: Delegation<'a>,
@@ -142,10 +145,7 @@ pub fn compact_header(algorithm: Algorithm, key_id: &KeyId) -> String {
 /// Reads the claims of a token whose signature holds.
 pub(super) fn parse(payload: &[u8], key_id: &KeyId, issuer: &str) -> Result<AccessToken, TokenRefusal> {
     let claims = json::object(payload).ok_or(TokenRefusal::BadClaims)?;
-    if claims.contains_key("cnf") {
-        // Bound to a certificate or key (RFC 8705, RFC 9449), whose proof is not asked for here: no bearer token.
-        return Err(TokenRefusal::BadClaims);
-    }
+    let bound_to = confirmation::parse(&claims)?;
     let client_uid = optional(&claims, "cuid", |value| value.as_str().and_then(|text| Uid::new(text).ok()))?;
     let client_epoch = optional(&claims, "cep", Value::as_u64)?;
     if client_uid.is_some() != client_epoch.is_some() {
@@ -179,6 +179,7 @@ pub(super) fn parse(payload: &[u8], key_id: &KeyId, issuer: &str) -> Result<Acce
         subject_epoch: optional(&claims, "sep", Value::as_u64)?.unwrap_or_default(),
         key_id: key_id.clone(),
         exchanged,
+        bound_to,
         claims,
     })
 }

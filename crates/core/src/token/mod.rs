@@ -14,6 +14,7 @@
 mod access_token;
 mod algorithm;
 mod claims;
+mod confirmation;
 mod earlier;
 mod header;
 mod json;
@@ -28,6 +29,7 @@ mod verify;
 pub use access_token::AccessToken;
 pub use algorithm::Algorithm;
 pub use claims::{Claims, REGISTERED_CLAIMS, compact_header};
+pub use confirmation::{Confirmation, Thumbprint};
 pub use earlier::{Delegation, Earlier, MAX_EXCHANGES};
 pub use jwk::{JwkError, Jwks, PublicJwk};
 pub use keys::{KeySet, VerificationKey};

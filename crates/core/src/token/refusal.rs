@@ -60,6 +60,12 @@ pub enum TokenRefusal {
     /// The token itself was revoked.
     #[error("the token was revoked")]
     Revoked,
+    /// It is bound to a certificate, and none is known to have been shown.
+    #[error("the token is bound to a certificate that was not shown")]
+    NoCertificate,
+    /// It is bound to another certificate.
+    #[error("the token is bound to another certificate")]
+    WrongCertificate,
     /// There are no keys yet: this is the verifier's fault, not the caller's.
     #[error("there are no keys to check the token with")]
     NoKeys,
@@ -85,5 +91,7 @@ closed_names!(TokenRefusal {
     LivesTooLong => "LivesTooLong",
     OldEpoch => "OldEpoch",
     Revoked => "Revoked",
+    NoCertificate => "NoCertificate",
+    WrongCertificate => "WrongCertificate",
     NoKeys => "NoKeys",
 });

@@ -34,7 +34,7 @@ impl Late {
         let files = PairFiles { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
         write(&files, secret);
         let certificate = ServerCertificate::load(files.clone(), TlsMetrics::default()).await.unwrap();
-        let config = certificate.server_config(true).unwrap();
+        let config = certificate.server_config(true, None).unwrap();
         Self { lag, seen: VecDeque::new(), _folder: folder, files, certificate, config }
     }
 

@@ -47,6 +47,7 @@ fn token(id: &str, client: &str, epoch: u64) -> AccessToken {
         subject_epoch: 0,
         key_id: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs".parse().expect("a kid"),
         exchanged: Box::default(),
+        bound_to: None,
         claims: serde_json::Map::new(),
     }
 }

@@ -101,8 +101,36 @@ fn identifiers_of_client_and_epoch_have_their_own_types() {
 }
 
 #[test]
-fn cla_09_a_token_bound_to_a_key_is_no_bearer_token() {
-    for cnf in [json!({"x5t#S256": "A"}), json!({"jkt": "A"}), json!({}), json!("A"), json!(7)] {
-        assert_eq!(judge(&with("cnf", cnf)), Err(TokenRefusal::BadClaims));
+fn cla_09_a_token_bound_to_anything_but_one_certificate_is_none() {
+    let thumbprint = BASE64URL.encode([7; 32]);
+    for cnf in [
+        json!({"x5t#S256": "A"}),
+        json!({"x5t#S256": format!("{thumbprint}=")}),
+        json!({"x5t#S256": thumbprint, "jkt": "A"}),
+        json!({"jkt": thumbprint}),
+        json!({"x5t#S256": [thumbprint]}),
+        json!({"x5t": thumbprint}),
+        json!({}),
+        json!("A"),
+        json!(7),
+    ] {
+        assert_eq!(judge(&with("cnf", cnf.clone())), Err(TokenRefusal::BadClaims), "{cnf}");
     }
+    let mut null = good();
+    null["cnf"] = Value::Null;
+    assert_eq!(judge(&null), Err(TokenRefusal::BadClaims));
+}
+
+#[test]
+fn cla_09_a_bound_token_is_good_for_its_holder_alone() {
+    let (own, other) = (Thumbprint::of(b"a certificate"), Thumbprint::of(b"another"));
+    let written = serde_json::to_value(Confirmation::from(own)).expect("a claim");
+    assert_eq!(written, json!({"x5t#S256": own.to_string()}));
+    let bound = judge(&with("cnf", written)).expect("a token");
+    assert_eq!(bound.bound_to, Some(own));
+    assert_eq!(bound.check_holder(|| Some(own)), Ok(()));
+    assert_eq!(bound.check_holder(|| Some(other)), Err(TokenRefusal::WrongCertificate));
+    assert_eq!(bound.check_holder(|| None), Err(TokenRefusal::NoCertificate));
+    let free = judge(&good()).expect("a token");
+    assert_eq!((free.check_holder(|| None), free.check_holder(|| Some(other))), (Ok(()), Ok(())));
 }

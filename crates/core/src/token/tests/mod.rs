@@ -189,6 +189,7 @@ fn what_the_issuer_writes_is_what_a_verifier_reads() {
         scope: &crate::scope::ScopeSet::parse("orders:read orders:write").expect("scopes"),
         cuid: &"u-1".parse().expect("a uid"),
         cep: 3,
+        cnf: None,
         delegation: Delegation::default(),
         private: private.as_object().expect("an object"),
     };
