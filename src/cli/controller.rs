@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use countersign_core::names::ObjectName;
 
 use super::ca_file::CaFile;
 use super::certificates::CertificateFlags;
 use super::cluster::Cluster;
 use super::options;
 use super::usage::require;
+use crate::controller::oauth_client::SecretAccess;
 use crate::objects::lease::LeaseTimings;
 use crate::snapshot::Role;
 
@@ -35,6 +37,27 @@ pub(crate) struct Controller {
     /// How often the Lease is looked at; shorter than the lease deadline
     #[arg(long, env = "COUNTERSIGN_LEASE_RETRY", default_value = "2s", value_name = "DURATION", value_parser = options::duration)]
     lease_retry: Duration,
+    /// How the Secrets of clients are got at. `ClusterWide`: by a watch of those with its label, in every namespace. `Named`:
+    /// by their names in every namespace, never listed. `ByRoleBinding`: likewise, in namespaces that bind --secret-role
+    #[arg(long, env = "COUNTERSIGN_SECRET_ACCESS", value_enum, ignore_case = true, default_value_t = Mode::Named, value_name = "MODE")]
+    secret_access: Mode,
+    /// How often each client's Secret is read where Secrets are not watched; of many clients, 50 Secrets a second are read
+    #[arg(long, env = "COUNTERSIGN_SECRET_REREAD", default_value = "60s", value_name = "DURATION", value_parser = options::duration)]
+    secret_reread: Duration,
+    /// ClusterRole that a namespace binds to let the controller at its Secrets (`ByRoleBinding`); conditions name it
+    #[arg(long, env = "COUNTERSIGN_SECRET_ROLE", default_value = "countersign-secrets", value_name = "NAME")]
+    secret_role: ObjectName,
+}
+
+/// How the Secrets of clients are got at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    #[value(name = "ClusterWide")]
+    ClusterWide,
+    #[value(name = "Named")]
+    Named,
+    #[value(name = "ByRoleBinding")]
+    ByRoleBinding,
 }
 
 impl Controller {
@@ -44,11 +67,16 @@ impl Controller {
         require(self.lease_retry < self.lease_deadline, "--lease-retry must be shorter than --lease-deadline")?;
         let lease =
             LeaseTimings { duration: self.lease_duration, deadline: self.lease_deadline, retry: self.lease_retry };
+        require(!self.secret_reread.is_zero(), "--secret-reread must be longer than nothing")?;
+        let access = SecretAccess {
+            reread: (self.secret_access != Mode::ClusterWide).then_some(self.secret_reread),
+            role: (self.secret_access == Mode::ByRoleBinding).then(|| self.secret_role.to_string()),
+        };
         let mut process = self.cluster.process()?;
         let certificates = self.cluster.certificates(&self.certificates)?;
         let ca = self.certificates.ca_file.map(CaFile::read).transpose()?;
         let mut roles = self.cluster.roles(&mut process, Role::Controller).await?;
-        roles.controller(lease, ca, certificates);
+        roles.controller((lease, access), ca, certificates);
         process.run().await
     }
 }

@@ -22,7 +22,7 @@ use super::options::{Installation, Tls};
 use super::process::Process;
 use super::usage::Usage;
 use crate::controller::connections::Connections;
-use crate::controller::oauth_client::Connection;
+use crate::controller::oauth_client::{Connection, SecretAccess};
 use crate::controller::{self, Gate, certificates};
 use crate::http::body::BodyLimits;
 use crate::issuer::keeper::{Keeper, Watched};
@@ -101,7 +101,7 @@ impl<'a> Roles<'a> {
     /// Reconciles while this process leads.
     pub(crate) fn controller(
         &mut self,
-        lease: LeaseTimings,
+        (lease, access): (LeaseTimings, SecretAccess),
         ca: Option<CaFile>,
         certificates: Option<certificates::Settings>,
     ) {
@@ -125,6 +125,7 @@ impl<'a> Roles<'a> {
             snapshot: self.live.clone(),
             gate: Gate::from(leadership),
             sink: self.sink("controller"),
+            access,
             connections,
             certificates,
         };

@@ -15,6 +15,7 @@ use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
 use super::usage::require;
 use super::verifier::Wires;
+use crate::controller::oauth_client::SecretAccess;
 use crate::objects::lease::LeaseTimings;
 use crate::objects::{FolderStore, Objects, folder};
 use crate::runtime::clock::Clock;
@@ -108,7 +109,7 @@ impl Standalone {
         follow(&mut process, store.clone());
         let mut roles =
             Roles::start(&mut process, Objects::Folder(store), site, "standalone".to_owned(), Role::Standalone);
-        roles.controller(LeaseTimings::default(), None, None);
+        roles.controller((LeaseTimings::default(), SecretAccess::WATCHED), None, None);
         let plain = Tls::plain();
         let issuer = roles.issuer(listen, &plain).await?;
         let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;

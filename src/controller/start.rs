@@ -11,7 +11,7 @@ use countersign_core::timings::Timings;
 
 use super::certificates::{self, CERTIFICATES, Certificates};
 use super::connections::Connections;
-use super::oauth_client::{OAuthClients, Parts};
+use super::oauth_client::{OAuthClients, Parts, SecretAccess};
 use super::replicas::Replicas;
 use super::reported::{Reported, Reports};
 use super::secret_signer::SecretSigner;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub gate: Gate,
     /// Where revocations go; its writer is this process's alone.
     pub sink: Arc<dyn Sink>,
+    /// How the Secrets of clients are got at.
+    pub access: SecretAccess,
     /// What applications are told of the issuer.
     pub connections: Connections,
     /// The certificates to make, if any.
@@ -163,6 +165,7 @@ fn oauth_clients(
         signer,
         replicas,
         pace,
+        access: settings.access.clone(),
     }));
     let queue = Queue::default();
     let follow = Arc::clone(&kind).follow(settings.objects.clone(), queue.clone(), shared.supervisor.shutdown());

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::conditions::find;
 use super::connections::Connections;
-use super::oauth_client::Connection;
+use super::oauth_client::{Connection, SecretAccess};
 use super::start::{Settings, start};
 use super::*;
 use crate::objects::layout::Layout;
@@ -86,6 +86,7 @@ impl Standalone {
             snapshot: feed.live(),
             gate: Gate::always(),
             sink: Arc::new(sink),
+            access: SecretAccess::WATCHED,
             certificates: None,
             connections: Connections::known(Connection {
                 issuer: "https://issuer.example".to_owned(),

@@ -31,6 +31,7 @@ mod objects;
 mod quickstart;
 mod restore;
 mod rotation;
+mod secret_access;
 mod security_table;
 mod service_accounts;
 mod support;

@@ -125,7 +125,9 @@ impl OAuthClients {
                 self.writer.create(&secret).await.during(WRITE)?
             }
         };
-        if let Some(base) = base {
+        if !self.access.is_watched() {
+            self.world().looked(&Key::of(&written.metadata), Some(&Arc::new(written)), now);
+        } else if let Some(base) = base {
             self.world().wrote(&**base, written);
         }
         self.tell(observed, plan, spec, now).await;

@@ -7,6 +7,7 @@ use countersign_core::directory::reason;
 use countersign_core::names::Audience;
 use countersign_core::policy::Problem;
 
+use super::access::SECRET_ACCESS_DENIED;
 use super::config_map::{CONFIG_MAP_NOT_OWNED, NO_CLUSTER};
 use super::credentials::{CREDENTIALS_READY, SECRET_NOT_OWNED};
 use crate::controller::conditions::{ACCEPTED, Finding, READY, Status};
@@ -21,8 +22,15 @@ const STALLED: &str = "Stalled";
 /// The most refusals and problems a message names; status has more.
 const NAMED: usize = 3;
 /// Reasons of `CredentialsReady` that last until somebody changes something.
-const STALLING: [&str; 6] =
-    [SECRET_NOT_OWNED, CONFIG_MAP_NOT_OWNED, NO_CLUSTER, "SecretTooWeak", "KeyNotFound", reason::SECRET_NAME_CONFLICT];
+const STALLING: [&str; 7] = [
+    SECRET_ACCESS_DENIED,
+    SECRET_NOT_OWNED,
+    CONFIG_MAP_NOT_OWNED,
+    NO_CLUSTER,
+    "SecretTooWeak",
+    "KeyNotFound",
+    reason::SECRET_NAME_CONFLICT,
+];
 
 /// How a client stands.
 pub(super) struct Standing<'a> {

@@ -3,6 +3,7 @@
 //! Flows in: clients seen to go, and Secrets and ConfigMaps whose owner record names nobody. Flows out: an epoch above all its
 //! tokens, the removal of its Secret and record as its deletionPolicy says, and that of its ConfigMap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_api::OAuthClient;
@@ -15,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::OAuthClients;
 use super::epochs;
 use super::managed::Written;
+use super::observe::{in_namespace, written_name};
 use super::secret::is_retained;
 use super::world::There;
 use crate::controller::{Failure, ORPHAN_GRACE};
@@ -28,6 +30,7 @@ impl OAuthClients {
         for client in gone {
             self.end_tokens(&client, now).await?;
             if client.spec.deletion_policy == DeletionPolicy::Delete && !is_taken_up(there) {
+                self.look_for_secrets(key, &client, now).await?;
                 let secrets = self.world().secrets.owned(key);
                 self.remove_all(&secrets).await?;
             }
@@ -38,6 +41,24 @@ impl OAuthClients {
                 self.remove_all(&config_maps).await?;
             }
             self.world().buried(key, &client);
+        }
+        if matches!(there, There::Nothing) && !self.access.is_watched() {
+            self.world().secrets.forget(key);
+        }
+        Ok(())
+    }
+
+    /// Reads what a client that went may have left, where no watch tells: this process may never have looked.
+    async fn look_for_secrets(&self, key: &ObjectRef, client: &OAuthClient, now: Timestamp) -> Result<(), Failure> {
+        if self.access.is_watched() {
+            return Ok(());
+        }
+        let authentication = client.spec.authentication.iter();
+        let methods = authentication.flat_map(|authentication| &authentication.methods);
+        let asked = methods.filter_map(|method| method.secret.as_ref()?.name.as_deref());
+        let names: BTreeSet<_> = asked.chain(written_name(client)).map(str::to_owned).collect();
+        for name in names.into_iter().chain([default_name(key)]) {
+            self.look(&in_namespace(key, &name), now).await?;
         }
         Ok(())
     }
@@ -87,6 +108,11 @@ impl OAuthClients {
 fn is_taken_up(there: &There) -> bool {
     let There::Client(client) = there else { return false };
     client.status.as_ref().and_then(|status| status.secret.as_ref()).is_some_and(|secret| secret.issued_at.is_some())
+}
+
+/// What a client's Secret is called where its spec does not say.
+fn default_name(key: &ObjectRef) -> String {
+    format!("{}-oauth", key.name)
 }
 
 fn removable_at(meta: &ObjectMeta) -> Timestamp {

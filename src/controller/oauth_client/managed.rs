@@ -1,18 +1,20 @@
 //! What the controller wrote for clients, of one kind: Secrets or ConfigMaps.
 //!
 //! Flows in: changes of a watch of what carries our label, and what our own writes returned. Flows out: the newest version
-//! of each, which of them carry whose owner record, and whose clients to look at.
+//! of each, which of them carry whose owner record, and whose clients to look at. Where nothing is watched, what was read by name
+//! takes the place of the watch.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use countersign_core::names::ObjectRef;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::world::World;
 use crate::controller::table::{Step, Table};
-use crate::objects::layout::Layout;
-use crate::objects::{Change, Key, Object};
+use crate::objects::layout::{COUNTERSIGN, Layout, MANAGED_BY, PART, label};
+use crate::objects::{Change, Deleted, Key, Object};
 
 /// A kind the controller writes for clients.
 pub(super) trait Written: Object {
@@ -25,6 +27,8 @@ pub(super) struct Managed<K> {
     objects: Table<K>,
     /// Which of them carry whose owner record.
     owned: HashMap<ObjectRef, BTreeSet<Key>>,
+    /// When each was read, where none is watched.
+    looked: HashMap<Key, Timestamp>,
 }
 
 impl Written for Secret {
@@ -43,11 +47,44 @@ impl Written for ConfigMap {
 
 impl<K> Default for Managed<K> {
     fn default() -> Self {
-        Self { objects: Table::default(), owned: HashMap::new() }
+        Self { objects: Table::default(), owned: HashMap::new(), looked: HashMap::new() }
     }
 }
 
 impl<K: Object> Managed<K> {
+    /// Of a kind that is not watched: no listing comes.
+    pub(super) fn unwatched() -> Self {
+        let mut objects = Table::default();
+        objects.apply(Change::Reset(Vec::new(), Vec::new()));
+        Self { objects, ..Self::default() }
+    }
+
+    /// Notes an object as it was read, as a watch of what carries our label would.
+    pub(super) fn looked(&mut self, (key, object): (&Key, Option<&Arc<K>>), layout: &Layout, now: Timestamp) {
+        self.looked.insert(key.clone(), now);
+        let ours = |object: &&Arc<K>| {
+            label(object.meta(), MANAGED_BY) == Some(COUNTERSIGN) && label(object.meta(), PART).is_none()
+        };
+        let change = match object.filter(ours) {
+            Some(object) => Change::Apply(K::clone(object)),
+            None => Change::Delete(Deleted { key: key.clone(), uid: None, last: None }),
+        };
+        self.see(change, layout);
+    }
+
+    /// When an object was read last.
+    pub(super) fn looked_at(&self, key: &Key) -> Option<Timestamp> {
+        self.looked.get(key).copied()
+    }
+
+    /// Forgets what was read for a client that is gone.
+    pub(super) fn forget(&mut self, object: &ObjectRef) {
+        for key in self.owned.remove(object).into_iter().flatten() {
+            self.looked.remove(&key);
+            self.objects.apply(Change::Delete(Deleted { key, uid: None, last: None }));
+        }
+    }
+
     /// Takes in a change; tells which clients to look at.
     pub(super) fn see(&mut self, change: Change<K>, layout: &Layout) -> Vec<ObjectRef> {
         let steps = self.objects.apply(change);

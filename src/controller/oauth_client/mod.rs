@@ -6,8 +6,9 @@
 //! replicas ────────┘                 credentials, epochs, findings
 //! ```
 //! Flows in: which client to look at. Flows out: writes where something differs. A client that went is cleaned up after
-//! when it is seen to go; what was missed while no controller ran is found by its owner record.
+//! when it is seen to go; what was missed while no controller ran is found by its owner record, if that kind is watched.
 
+mod access;
 mod config_map;
 mod credentials;
 mod epochs;
@@ -36,6 +37,7 @@ use futures::StreamExt;
 use futures::stream::select_all;
 use jiff::Timestamp;
 
+pub use self::access::SecretAccess;
 use self::config_map::ConfigChange;
 use self::credentials::{CREDENTIALS_READY, SecretChange};
 use self::fights::Heals;
@@ -58,6 +60,8 @@ use crate::snapshot::Snapshot;
 
 /// How soon to look again while the first listings are awaited.
 const NOT_SYNCED: Duration = Duration::from_millis(200);
+/// How soon to try again to clean up in a namespace that does not let us.
+const DENIED: Duration = Duration::from_mins(5);
 
 /// What this kind works with.
 pub struct Parts {
@@ -73,6 +77,7 @@ pub struct Parts {
     pub signer: Arc<SecretSigner>,
     pub replicas: Replicas,
     pub pace: Pace,
+    pub access: SecretAccess,
 }
 
 /// The kind.
@@ -88,6 +93,7 @@ pub struct OAuthClients {
     signer: Arc<SecretSigner>,
     replicas: Replicas,
     pace: Pace,
+    access: SecretAccess,
     /// How fast Secrets that are not watched are read.
     reads: Pace,
     records: Records,
@@ -97,10 +103,22 @@ pub struct OAuthClients {
 
 impl OAuthClients {
     pub fn new(parts: Parts) -> Self {
-        let Parts { writer, layout, clock, timings, snapshot, sink, connections, has_cluster, signer, replicas, pace } =
-            parts;
+        let Parts {
+            writer,
+            layout,
+            clock,
+            timings,
+            snapshot,
+            sink,
+            connections,
+            has_cluster,
+            signer,
+            replicas,
+            pace,
+            access,
+        } = parts;
         let records = Records { writer: writer.clone(), layout: layout.clone(), key: Mutex::default() };
-        let world = Mutex::new(World::new(layout.clone()));
+        let world = Mutex::new(World::new(layout.clone(), access.is_watched()));
         let heals = Mutex::default();
         Self {
             writer,
@@ -114,6 +132,7 @@ impl OAuthClients {
             signer,
             replicas,
             pace,
+            access,
             reads: Pace::default(),
             records,
             world,
@@ -129,12 +148,15 @@ impl OAuthClients {
         shutdown: Shutdown,
     ) -> Result<(), Infallible> {
         let ours = self.layout.select_for_users().unlabelled(PART);
-        let mut seen = select_all([
+        let mut watches = vec![
             objects.watch(Selection::all()).map(|change| Seen::Client(Box::new(change))).boxed(),
-            objects.watch(ours.clone()).map(Seen::Secret).boxed(),
-            objects.watch(ours).map(Seen::ConfigMap).boxed(),
+            objects.watch(ours.clone()).map(Seen::ConfigMap).boxed(),
             objects.watch(self.layout.select(Part::ReferenceRecord)).map(Seen::Record).boxed(),
-        ]);
+        ];
+        if self.access.is_watched() {
+            watches.push(objects.watch(ours).map(Seen::Secret).boxed());
+        }
+        let mut seen = select_all(watches);
         let mut changes = self.snapshot.subscribe();
         let mut told = self.connections.subscribe();
         let mut before = self.snapshot.load_full();
@@ -206,7 +228,10 @@ impl OAuthClients {
         let observed = match self.observe(key, object, &snapshot, now).await? {
             Look::At(observed) => *observed,
             Look::Nothing => return Ok(None),
-            Look::Later(later) => return Ok(Some(later)),
+            Look::Later(observed, later) => {
+                self.revoke_alone(&observed, &snapshot, now).await?;
+                return Ok(Some(later));
+            }
         };
         let (observed, mut plan) = self.decide(key, observed, &snapshot, now).await?;
         self.end_epochs(&observed, &plan, now).await?;
@@ -219,12 +244,43 @@ impl OAuthClients {
                 }
                 return done.map(|()| None);
             }
-            let message = format!("the API server refuses what is to be written for the client: {}", failure.source);
-            let finding = Finding::fails(CREDENTIALS_READY, "WriteRefused", message);
-            plan.report.unwritten(observed.object.status.as_ref(), &finding);
+            plan.report.unwritten(observed.object.status.as_ref(), &self.refused(key, failure));
         }
         let later = if plan.silent { None } else { self.report(&observed.object, &plan.report, now).await? };
-        done.map(|()| plan.wake_at.into_iter().chain(later).min())
+        if done.as_ref().is_err_and(|failure| self.access.denied(&key.namespace, failure).is_some()) {
+            // It is said in status, and no failure of ours: somebody may let us any moment.
+            return Ok(later.into_iter().chain([self.retry_at(now)]).min());
+        }
+        done.map(|()| [plan.wake_at, later, self.reread_at(&observed, now)].into_iter().flatten().min())
+    }
+
+    /// What was taken away ends now, although the Secret's turn to be read has not come.
+    async fn revoke_alone(&self, observed: &Observed, snapshot: &Snapshot, now: Timestamp) -> Result<(), Failure> {
+        let connection = self.connections.now();
+        let plan = plan(&self.installation(snapshot, &connection), observed, now);
+        if plan.grows {
+            self.end_epochs(observed, &plan, now).await?;
+            self.remember(&observed.object, &plan.report).await?;
+        }
+        Ok(())
+    }
+
+    fn installation<'a>(&'a self, snapshot: &'a Snapshot, connection: &'a Connection) -> Installation<'a> {
+        Installation {
+            issuer: self.layout.issuer_name(),
+            connection,
+            timings: &self.timings,
+            keys: &snapshot.client_secret_keys,
+            has_cluster: self.has_cluster,
+        }
+    }
+
+    /// What to say of a write that the API server refused.
+    fn refused(&self, key: &ObjectRef, failure: &Failure) -> Finding {
+        self.access.denied(&key.namespace, failure).unwrap_or_else(|| {
+            let message = format!("the API server refuses what is to be written for the client: {}", failure.source);
+            Finding::fails(CREDENTIALS_READY, "WriteRefused", message)
+        })
     }
 
     /// What is decided on a watched Secret or ConfigMap is decided again on a fresh one before anything is written: the watch may lag,
@@ -237,17 +293,11 @@ impl OAuthClients {
         now: Timestamp,
     ) -> Result<(Observed, Plan), Failure> {
         let connection = self.connections.now();
-        let installation = Installation {
-            issuer: self.layout.issuer_name(),
-            connection: &connection,
-            timings: &self.timings,
-            keys: &snapshot.client_secret_keys,
-            has_cluster: self.has_cluster,
-        };
+        let installation = self.installation(snapshot, &connection);
         let first = plan(&installation, &observed, now);
         match (&first.secret, &first.config_map, observed.settings()) {
             (SecretChange::Write { base: Some(_), .. }, _, Some(settings)) => {
-                observed.secret = self.read(&in_namespace(key, settings.name.as_str())).await?;
+                observed.secret = self.look(&in_namespace(key, settings.name.as_str()), now).await?;
             }
             (_, ConfigChange::Write { base: Some(_), .. }, _) => {
                 observed.config_map = self.read(&in_namespace(key, &config_map::name(key))).await?;
@@ -276,12 +326,20 @@ impl Kind for OAuthClients {
         if !synced || !self.connections.are_known() {
             return Ok(now.checked_add(NOT_SYNCED).ok());
         }
-        self.bury(key, &there, now).await?;
-        match there {
-            There::Client(object) => self.tend(key, object, now).await,
-            There::Malformed => Ok(None),
-            There::Nothing => self.sweep(key, now).await,
+        let mut later = None;
+        match self.bury(key, &there, now).await {
+            // What a client left there is tried again; one that follows it is not held up.
+            Err(failure) if self.access.denied(&key.namespace, &failure).is_some() => {
+                later = now.checked_add(DENIED).ok();
+            }
+            buried => buried?,
         }
+        let next = match there {
+            There::Client(object) => self.tend(key, object, now).await?,
+            There::Malformed => None,
+            There::Nothing => self.sweep(key, now).await?,
+        };
+        Ok(next.into_iter().chain(later).min())
     }
 }
 

@@ -4,6 +4,7 @@
 //! or is about to be written, is read afresh. Flows out: [`Observed`]. Nothing is written here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_api::OAuthClient;
 use countersign_api::metadata;
@@ -16,10 +17,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::OAuthClients;
 use super::config_map;
-use super::credentials::{CREDENTIALS_READY, Kept, SECRET_NOT_OWNED};
+use super::credentials::{CREDENTIALS_READY, Kept, POLL, SECRET_NOT_OWNED};
 use super::managed::Written;
 use super::plan::{Former, Observed};
-use super::world::World;
 use crate::controller::conditions::find;
 use crate::controller::{During, Failure, Urgency};
 use crate::objects::{Key, layout};
@@ -30,8 +30,8 @@ pub(super) enum Look {
     At(Box<Observed>),
     /// The Directory does not yet have this version of the object; it will say so.
     Nothing,
-    /// Secrets that are not watched are read no faster than this.
-    Later(Timestamp),
+    /// All but the Secret: those that are not watched are read no faster than this.
+    Later(Box<Observed>, Timestamp),
 }
 
 impl OAuthClients {
@@ -44,25 +44,30 @@ impl OAuthClients {
         now: Timestamp,
     ) -> Result<Look, Failure> {
         let Some(view) = view_of(key, &object, snapshot) else { return Ok(Look::Nothing) };
-        if is_polled(&view, &object)
-            && let Err(later) = self.reads.ask(Urgency::Ready, now)
-        {
-            return Ok(Look::Later(later));
+        let mut sight = self.sight(key, &view, &object, now);
+        let later = sight.urgency().and_then(|urgency| self.reads.ask(urgency, now).err());
+        if later.is_some() {
+            sight = Sight::Nothing(None);
         }
         let grants = snapshot.directory.grants(&view);
         let granted = grants.granted.into_iter().map(|access| (access.audience, access.scopes)).collect();
         let refused = grants.refused.into_iter().map(|no| (no.audience, no.scope.to_string(), no.reason)).collect();
-        let (former, kept_record) = {
-            let world = self.world();
-            (former(key, &object, &view, &world), world.record(key))
+        let former = self.former(key, &object, &view, now).await?;
+        let kept_record = self.world().record(key);
+        let (secret, denied) = match self.secret(sight, now).await {
+            Ok(secret) => (secret, None),
+            Err(failure) => match self.access.denied(&key.namespace, &failure) {
+                Some(finding) => (None, Some(finding)),
+                None => return Err(failure),
+            },
         };
-        let (secret, config_map) = (self.secret(key, &view).await?, self.config_map(key, &view).await?);
+        let config_map = if later.is_some() { None } else { self.config_map(key, &view).await? };
         let status = object.status.as_ref();
         let newest = status.and_then(|status| status.secret.as_ref()?.issued_at).unwrap_or(now);
         let uid = &view.object.uid;
         let (usage, used_at_issuer) = self.replicas.usage(uid, newest, now);
         let signing_key = view.accepted().map(|client| &client.tokens.signing_key);
-        Ok(Look::At(Box::new(Observed {
+        let observed = Box::new(Observed {
             granted,
             refused,
             refused_count: grants.refused_count,
@@ -72,6 +77,7 @@ impl OAuthClients {
             known_epoch: snapshot.revoked.known_epoch_of(uid).in_use(view.object.epoch),
             record: self.layout.owner_record(key),
             secret,
+            denied,
             config_map,
             former,
             rotate_at: metadata::rotate_at(&object.metadata),
@@ -81,18 +87,92 @@ impl OAuthClients {
             kept_record: kept_record.map(|record| Kept { until: layout::until(&record.metadata).unwrap_or_default() }),
             view,
             object,
-        })))
+        });
+        Ok(match later {
+            Some(later) => Look::Later(observed, later),
+            None => Look::At(observed),
+        })
     }
 
-    /// The Secret under the name the spec says: as watched, else as it lies there.
-    async fn secret(&self, key: &ObjectRef, view: &ClientView) -> Result<Option<Arc<Secret>>, Failure> {
-        let Some(settings) = view.accepted().and_then(|client| client.secret()) else { return Ok(None) };
+    /// What is known of the Secret under the name the spec says.
+    fn sight(&self, key: &ObjectRef, view: &ClientView, object: &OAuthClient, now: Timestamp) -> Sight {
+        let Some(settings) = view.accepted().and_then(|client| client.secret()) else {
+            // Its ConfigMap is read instead, where that is not watched since it is somebody else's.
+            return Sight::Nothing(said(object, config_map::CONFIG_MAP_NOT_OWNED).then_some(Urgency::Ready));
+        };
         let place = in_namespace(key, settings.name.as_str());
-        let known = (settings.mode != SecretMode::Reference).then(|| self.world().secrets.get(&place)).flatten();
-        match known {
-            Some(known) => Ok(Some(known)),
-            None => self.read(&place).await,
+        let world = self.world();
+        let known = world.secrets.get(&place).filter(|_| settings.mode != SecretMode::Reference);
+        let Some(reread) = self.access.reread else {
+            let polled = settings.mode == SecretMode::Reference || said(object, SECRET_NOT_OWNED);
+            return known.map_or(Sight::Unread(place, polled.then_some(Urgency::Ready)), Sight::Known);
+        };
+        let fresh = world.secrets.looked_at(&place).is_some_and(|at| now < after(at, reread));
+        match known.filter(|_| fresh) {
+            Some(known) => Sight::Known(known),
+            // Whoever waits for credentials comes before those that are only looked after.
+            None => Sight::Unread(place, Some(if is_ready(object) { Urgency::Report } else { Urgency::Ready })),
         }
+    }
+
+    async fn secret(&self, sight: Sight, now: Timestamp) -> Result<Option<Arc<Secret>>, Failure> {
+        match sight {
+            Sight::Nothing(_) => Ok(None),
+            Sight::Known(known) => Ok(Some(known)),
+            Sight::Unread(place, _) => self.look(&place, now).await,
+        }
+    }
+
+    /// The Secret as it is at this moment. Where none is watched, it is noted as a watch would.
+    pub(super) async fn look(&self, key: &Key, now: Timestamp) -> Result<Option<Arc<Secret>>, Failure> {
+        let secret = self.read::<Secret>(key).await?;
+        if !self.access.is_watched() {
+            self.world().looked(key, secret.as_ref(), now);
+        }
+        Ok(secret)
+    }
+
+    /// What was written for the client as it was before: with a Secret, the one under the name status says, where the spec says
+    /// another, and ConfigMaps; without one, Secrets.
+    async fn former(
+        &self,
+        key: &ObjectRef,
+        object: &OAuthClient,
+        view: &ClientView,
+        now: Timestamp,
+    ) -> Result<Former, Failure> {
+        let Some(client) = view.accepted() else { return Ok(Former::default()) };
+        let place = written_name(object).map(|name| in_namespace(key, name));
+        let settings = client.secret();
+        let moved =
+            place.as_ref().filter(|place| settings.is_none_or(|settings| *settings.name.as_str() != *place.name));
+        if let Some(place) = moved.filter(|_| !self.access.is_watched()) {
+            match self.look(place, now).await {
+                Err(failure) if self.access.denied(&key.namespace, &failure).is_some() => {}
+                looked => drop(looked?),
+            }
+        }
+        let world = self.world();
+        if settings.is_none() {
+            return Ok(Former { secrets: world.secrets.owned(key), config_maps: Vec::new() });
+        }
+        let secret = place.and_then(|place| world.secrets.get(&place));
+        Ok(Former { secrets: secret.into_iter().collect(), config_maps: world.config_maps.owned(key) })
+    }
+
+    /// When to try again what RBAC refused.
+    pub(super) fn retry_at(&self, now: Timestamp) -> Timestamp {
+        after(now, self.access.reread.map_or(POLL, |reread| reread.min(POLL)))
+    }
+
+    /// When a Secret that is not watched is to be read again.
+    pub(super) fn reread_at(&self, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+        if observed.denied.is_some() {
+            return Some(self.retry_at(now));
+        }
+        let (reread, settings) = (self.access.reread?, observed.settings()?);
+        let place = in_namespace(&observed.view.object.object, settings.name.as_str());
+        self.world().secrets.looked_at(&place).map(|at| after(at, reread))
     }
 
     /// The ConfigMap of a client without a Secret: as watched, else as it lies there.
@@ -115,6 +195,28 @@ impl OAuthClients {
     }
 }
 
+/// What is known of a Secret before it is read.
+enum Sight {
+    /// The client has none, or it is not read now; what is read instead is paced with this urgency.
+    Nothing(Option<Urgency>),
+    Known(Arc<Secret>),
+    /// It has to be read, if that is a read that is paced with this urgency.
+    Unread(Key, Option<Urgency>),
+}
+
+impl Sight {
+    fn urgency(&self) -> Option<Urgency> {
+        match self {
+            Self::Nothing(urgency) | Self::Unread(_, urgency) => *urgency,
+            Self::Known(_) => None,
+        }
+    }
+}
+
+fn after(at: Timestamp, period: Duration) -> Timestamp {
+    at.saturating_add(period).unwrap_or(Timestamp::MAX)
+}
+
 fn view_of(key: &ObjectRef, object: &OAuthClient, snapshot: &Snapshot) -> Option<Arc<ClientView>> {
     let view = snapshot.directory.client_of(key)?;
     let same = object.metadata.generation.unwrap_or_default() == view.object.generation
@@ -123,27 +225,22 @@ fn view_of(key: &ObjectRef, object: &OAuthClient, snapshot: &Snapshot) -> Option
     same.then(|| Arc::clone(view))
 }
 
-/// Whether each look reads what is not ours, and so not watched.
-fn is_polled(view: &ClientView, object: &OAuthClient) -> bool {
-    let reference = view.accepted().and_then(|client| client.secret()).map(|settings| settings.mode);
+/// Whether this is what status says of the credentials.
+fn said(object: &OAuthClient, reason: &str) -> bool {
     let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let foreign = find(conditions, CREDENTIALS_READY).is_some_and(|condition| {
-        [SECRET_NOT_OWNED, config_map::CONFIG_MAP_NOT_OWNED].contains(&condition.reason.as_str())
-    });
-    reference == Some(SecretMode::Reference) || foreign
+    find(conditions, CREDENTIALS_READY).is_some_and(|condition| condition.reason == reason)
 }
 
-/// What was written for the client as it was before: with a Secret, the one under the name status says, where the spec says
-/// another, and ConfigMaps; without one, Secrets.
-fn former(key: &ObjectRef, object: &OAuthClient, view: &ClientView, world: &World) -> Former {
-    let Some(client) = view.accepted() else { return Former::default() };
-    if client.secret().is_none() {
-        return Former { secrets: world.secrets.owned(key), config_maps: Vec::new() };
-    }
-    let status = object.status.as_ref().and_then(|status| status.secret.as_ref());
-    let name = status.and_then(|secret| secret.name.as_deref());
-    let secret = name.and_then(|name| world.secrets.get(&in_namespace(key, name)));
-    Former { secrets: secret.into_iter().collect(), config_maps: world.config_maps.owned(key) }
+/// Whether status says that the client as it is has its credentials.
+fn is_ready(object: &OAuthClient) -> bool {
+    let Some(status) = &object.status else { return false };
+    let ready = find(&status.conditions, CREDENTIALS_READY).is_some_and(|condition| condition.status == "True");
+    ready && status.observed_generation == object.metadata.generation
+}
+
+/// The name of the Secret that was written last.
+pub(super) fn written_name(object: &OAuthClient) -> Option<&str> {
+    object.status.as_ref()?.secret.as_ref()?.name.as_deref()
 }
 
 /// The default ring is made by the controller itself.

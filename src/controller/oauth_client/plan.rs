@@ -64,6 +64,8 @@ pub(super) struct Observed {
     /// The ConfigMap of a client without a Secret.
     pub(super) config_map: Option<Arc<ConfigMap>>,
     pub(super) former: Former,
+    /// Why the Secret could not be read, where RBAC keeps us from it.
+    pub(super) denied: Option<Finding>,
     pub(super) rotate_at: Result<Option<Timestamp>, Problem>,
     pub(super) usage: Usage,
     /// Which issuer saw the last use of an older value.
@@ -265,6 +267,9 @@ fn credentials(
     let state = old.secret.as_ref().map(SecretState::from).unwrap_or_default();
     if let Some(problem) = &observed.view.secret_conflict {
         return credentials::not_tried(problem.reason, &problem.message, state);
+    }
+    if let Some(denied) = &observed.denied {
+        return credentials::not_tried(denied.reason, &denied.message, state);
     }
     let Some(wanted) = observed.wanted(installation.connection) else {
         return credentials::not_tried("NotAccepted", "the client is not accepted", state);

@@ -51,11 +51,13 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 const FEW: usize = 1024;
 
 impl World {
-    pub(super) fn new(layout: Layout) -> Self {
+    /// Where Secrets are not watched, there is no listing of them to wait for.
+    pub(super) fn new(layout: Layout, watches_secrets: bool) -> Self {
+        let secrets = if watches_secrets { Managed::default() } else { Managed::unwatched() };
         Self {
             layout,
             clients: Table::default(),
-            secrets: Managed::default(),
+            secrets,
             config_maps: Managed::default(),
             records: Table::default(),
             gone: HashMap::new(),
@@ -101,6 +103,11 @@ impl World {
             let recent = |at: &Timestamp| at.saturating_add(REMEMBERED).is_ok_and(|end| end > now);
             self.gone.retain(|_, gone| gone.iter().any(|(at, _)| recent(at)));
         }
+    }
+
+    /// Notes a Secret as it was read, as a watch of what carries our label would.
+    pub(super) fn looked(&mut self, key: &Key, secret: Option<&Arc<Secret>>, now: Timestamp) {
+        self.secrets.looked((key, secret), &self.layout, now);
     }
 
     /// Whether everything has been listed once.

@@ -43,6 +43,17 @@ impl Role {
     }
 }
 
+/// How the controller gets at Secrets, and the permissions for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretAccess {
+    ClusterWide,
+    Named,
+    ByRoleBinding,
+}
+
+/// The rule of `deploy/rbac.yaml`, which is for `Named`.
+const SECRETS: &str = r#"- {apiGroups: [""], resources: [secrets], verbs: [get, create, update, delete]}"#;
+
 pub struct Installation {
     pub kubectl: Kubectl,
     /// The value of `spec.issuer` that makes an object this installation's.
@@ -52,6 +63,7 @@ pub struct Installation {
     /// Begins the names of its namespaces and service accounts, where deploy/ says `countersign`.
     prefix: String,
     flags: Vec<String>,
+    access: SecretAccess,
     issuers: AtomicU32,
     certificates: Option<Certificates>,
     verifier_certificates: Option<Certificates>,
@@ -85,22 +97,50 @@ impl Installation {
         testbed.apply_crds();
         let prefix = if issuer_name == "default" { "countersign" } else { issuer_name };
         let kubectl = Kubectl::new(testbed);
-        for file in ["deploy/namespaces.yaml", "deploy/rbac.yaml"] {
-            let manifest = fs::read_to_string(root().join(file)).expect("read deploy/");
-            kubectl.apply(&manifest.replace("countersign-", &format!("{prefix}-")));
-        }
-        Self {
+        let it = Self {
             kubectl,
             issuer_name: issuer_name.to_owned(),
             issuer: free_address(),
             prefix: prefix.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            access: SecretAccess::ClusterWide,
             issuers: AtomicU32::new(0),
             certificates: None,
             verifier_certificates: None,
             generated: false,
             folder: Scratch::new("installation"),
+        };
+        it.grant();
+        it
+    }
+
+    /// Has the controller get at Secrets this way, with the permissions for it and no more. A watch, unless this is called.
+    pub fn with_secret_access(mut self, access: SecretAccess) -> Self {
+        self.access = access;
+        self.grant();
+        self
+    }
+
+    fn grant(&self) {
+        let read = |file: &str| fs::read_to_string(root().join(file)).expect("read deploy/");
+        let permissions = read("deploy/rbac.yaml");
+        assert_eq!(permissions.matches(SECRETS).count(), 1, "deploy/rbac.yaml has the rule this replaces");
+        let permissions = match self.access {
+            SecretAccess::Named => permissions,
+            SecretAccess::ClusterWide => permissions.replace(SECRETS, &SECRETS.replace("[get,", "[get, list, watch,")),
+            SecretAccess::ByRoleBinding => {
+                let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: countersign-secrets}";
+                format!("{}---\n{role}\nrules:\n{SECRETS}\n", permissions.replace(SECRETS, ""))
+            }
+        };
+        for manifest in [read("deploy/namespaces.yaml"), permissions] {
+            self.kubectl.apply(&manifest.replace("countersign-", &format!("{}-", self.prefix)));
         }
+    }
+
+    /// What the API server calls the account of a role.
+    pub fn account(&self, role: Role) -> String {
+        format!("system:serviceaccount:{}:{}-{}", self.system_namespace(), self.prefix, role.name())
     }
 
     /// Has the issuers serve TLS with a certificate of a private authority, which the controller hands to clients.
@@ -187,7 +227,9 @@ impl Installation {
             format!("--replica-name={}-{}", role.name(), admin.port()),
         ];
         args.extend(match role {
-            Role::Controller => Vec::new(),
+            Role::Controller => {
+                vec![format!("--secret-access={:?}", self.access), format!("--secret-role={}-secrets", self.prefix)]
+            }
             Role::Issuer => vec![format!("--listen={issuer}")],
             Role::Verifier => {
                 vec![format!("--grpc-listen={grpc}"), format!("--http-listen={http}")]

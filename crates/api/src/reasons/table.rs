@@ -32,7 +32,7 @@ const NOTHING: &str = "nothing";
 
 impl Reason {
     /// The list.
-    pub const ALL: [Self; 68] = [
+    pub const ALL: [Self; 69] = [
         client("Ready", "True", "Ready", ["the client can get tokens", NOTHING]),
         client(
             "Ready",
@@ -119,6 +119,15 @@ impl Reason {
             [
                 "the Secret of this name is not this client's, and is left alone",
                 "choose another `secret.name`, delete that Secret, or `mode: Adopt` with the annotation `countersign.dev/client`",
+            ],
+        ),
+        client(
+            "CredentialsReady",
+            "False",
+            "SecretAccessDenied",
+            [
+                "the controller may not read or write Secrets in this namespace",
+                "bind the ClusterRole for its Secrets: the message has the command; it is seen within 30 s",
             ],
         ),
         client(

@@ -4,8 +4,10 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "`json!` at the call reads better than `&json!`")]
 
+mod by_name;
 mod crash;
 mod create;
+mod mirror;
 mod modes;
 mod no_secret;
 mod revoke;
@@ -75,6 +77,7 @@ pub(super) struct Bench {
     pub(super) sink: Arc<Kept>,
     /// How many more writes may happen.
     pub(super) writes_left: Arc<AtomicUsize>,
+    access: SecretAccess,
     pub(super) process: Process,
 }
 
@@ -117,6 +120,11 @@ pub(super) fn secret_key() -> Key {
 impl Bench {
     /// A store with the policy, and a process that has made its signing key.
     pub(super) async fn new() -> Self {
+        Self::with(SecretAccess::WATCHED).await
+    }
+
+    /// The same, where Secrets are got at in another way.
+    pub(super) async fn with(access: SecretAccess) -> Self {
         let clock = Clock::fixed(at(1_000_000));
         let objects = Objects::Folder(FolderStore::in_memory(clock.clone()).unwrap());
         let layout = Layout::new(IssuerName::new("default").unwrap(), &Namespace::new("countersign-system").unwrap());
@@ -124,15 +132,15 @@ impl Bench {
         let sink = Arc::new(Kept::default());
         let writes_left = Arc::new(AtomicUsize::new(usize::MAX));
         objects.create(&policy()).await.unwrap();
-        let process = Process::start(&objects, &clock, &layout, &sink, &writes_left).await;
-        Self { objects, clock, layout, sink, writes_left, process }
+        let process = Process::start(&objects, &clock, &layout, (&sink, &writes_left, &access)).await;
+        Self { objects, clock, layout, sink, writes_left, access, process }
     }
 
     /// The process ends and another takes over.
     pub(super) async fn restart(&mut self) {
         self.writes_left.store(usize::MAX, Ordering::Relaxed);
-        let Self { objects, clock, layout, sink, writes_left, .. } = self;
-        self.process = Process::start(objects, clock, layout, sink, writes_left).await;
+        let Self { objects, clock, layout, sink, writes_left, access, .. } = self;
+        self.process = Process::start(objects, clock, layout, (sink, writes_left, access)).await;
     }
 
     pub(super) async fn apply(&mut self, spec: Json) {
@@ -256,8 +264,7 @@ impl Process {
         objects: &Objects,
         clock: &Clock,
         layout: &Layout,
-        sink: &Arc<Kept>,
-        left: &Arc<AtomicUsize>,
+        (sink, left, access): (&Arc<Kept>, &Arc<AtomicUsize>, &SecretAccess),
     ) -> Self {
         let gate = Gate::new({
             let left = Arc::clone(left);
@@ -305,12 +312,16 @@ impl Process {
             signer,
             replicas: Replicas::new(Timings::default(), Contact::never()),
             pace: Pace::default(),
+            access: access.clone(),
         });
         let watches = Watches {
             clients: objects.watch(Selection::all()),
             mirrored: objects.watch(Selection::all()),
             policies: objects.watch(Selection::all()),
-            secrets: objects.watch(layout.select_for_users().unlabelled(PART)),
+            secrets: match access.reread {
+                None => objects.watch(layout.select_for_users().unlabelled(PART)),
+                Some(_) => futures::stream::pending().boxed(),
+            },
             config_maps: objects.watch(layout.select_for_users().unlabelled(PART)),
             records: objects.watch(layout.select(Part::ReferenceRecord)),
         };
@@ -321,9 +332,7 @@ impl Process {
     /// Takes in what changed and looks at each client concerned once; whether there was anything.
     async fn turn(&mut self, objects: &Objects, layout: &Layout, revoked: Revoked, now: Timestamp) -> bool {
         self.mirror(revoked, VerifyingKeys::new(&keyring(objects, layout).await));
-        while let Some(Some(change)) = self.watches.clients.next().now_or_never() {
-            self.queue.extend(self.kind.world().see(Seen::Client(Box::new(change)), now));
-        }
+        self.take_in_clients(now);
         while let Some(Some(change)) = self.watches.secrets.next().now_or_never() {
             self.queue.extend(self.kind.world().see(Seen::Secret(change), now));
         }
@@ -349,44 +358,12 @@ impl Process {
         worked
     }
 
-    /// What the feed of the snapshot does.
-    fn mirror(&mut self, revoked: Revoked, keys: VerifyingKeys) {
-        let (mut moved, old) = (Vec::new(), self.live.load_full());
-        while let Some(Some(change)) = self.watches.mirrored.next().now_or_never() {
-            moved.extend(each(change).map(|(key, client)| {
-                let key = key.object_ref().unwrap();
-                let held = old.directory.client_of(&key).map_or(0, |client| client.object.epoch);
-                let client = client.map(|client| {
-                    let client = ClientObject::try_from(&client).unwrap();
-                    Arc::new(ClientObject { epoch: client.epoch.max(held), ..client })
-                });
-                Moved::Client(key, client)
-            }));
+    /// Takes in what the watch of clients says, and looks at none.
+    pub(super) fn take_in_clients(&mut self, now: Timestamp) {
+        while let Some(Some(change)) = self.watches.clients.next().now_or_never() {
+            self.queue.extend(self.kind.world().see(Seen::Client(Box::new(change)), now));
         }
-        while let Some(Some(change)) = self.watches.policies.next().now_or_never() {
-            moved.extend(each(change).map(|(key, policy)| {
-                let policy = policy.map(|policy| Arc::new(PolicyObject::try_from(&policy).unwrap()));
-                Moved::Policy(key.object_ref().unwrap(), policy)
-            }));
-        }
-        self.live.publish(Snapshot {
-            directory: Arc::new(old.directory.apply(moved)),
-            revoked: Arc::new(revoked),
-            client_secret_keys: Arc::new(keys),
-            ..(*old).clone()
-        });
     }
-}
-
-fn each<K: crate::objects::Object>(change: Change<K>) -> impl Iterator<Item = (Key, Option<K>)> {
-    let (there, gone) = match change {
-        Change::Reset(objects, _) => (objects, None),
-        Change::Apply(object) => (vec![object], None),
-        Change::Delete(gone) => (Vec::new(), Some(gone.key)),
-        Change::Malformed(malformed) => (Vec::new(), Some(malformed.key)),
-    };
-    let there = there.into_iter().map(|object| (Key::of(object.meta()), Some(object)));
-    there.chain(gone.map(|key| (key, None)))
 }
 
 async fn keyring(objects: &Objects, layout: &Layout) -> SignerKeyring {
