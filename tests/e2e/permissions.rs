@@ -17,12 +17,22 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What one life is too short to show: role, verb, what, where, and when it happens.
-const RARE: [(&str, &str, &str, &str, &str); 5] = [
+const RARE: [(&str, &str, &str, &str, &str); 9] = [
     ("controller", "update", "events", "", "the same is to be told again"),
     ("controller", "get", "signingkeys", "system", "a SigningKey was deleted: is it gone for good?"),
     ("controller", "delete", "configmaps", "system", "the last token of a deleted SigningKey has ended"),
     ("controller", "delete", "configmaps", "system-replicas", "all revocations of a replica that is gone have ended"),
     ("controller", "delete", "leases", "system-replicas", "a replica died an hour ago without a farewell"),
+    ("controller", "delete", "secrets", "system", "a key that signs client secrets has signed its last"),
+    (
+        "controller",
+        "get",
+        "secrets",
+        "system-keys",
+        "a key was made and not published, or a value of somebody else's is recorded",
+    ),
+    ("controller", "update", "secrets", "system-keys", "a value of somebody else's has changed"),
+    ("controller", "delete", "secrets", "system-keys", "a key that signs tokens has signed its last"),
 ];
 
 /// Role, verb, resource or URL, and where: the namespace's part in the release, or empty for the whole cluster.

@@ -17,7 +17,7 @@ issuerName: $NAME
 image: {registry: "", repository: $REPOSITORY, tag: $TAG}
 crds: {keep: false}
 namespaces: {keep: false}
-controller: {ca: {secretName: tls}}
+controller: {ca: {secretName: tls}, extraArgs: [--secret-reread=2s]}
 issuer: {tls: {secretName: tls}}
 verifier: {tls: {secretName: tls}}
 "#;

@@ -27,6 +27,10 @@
 - --lease-deadline={{ .renewDeadline }}
 - --lease-retry={{ .retryPeriod }}
 {{- end }}
+- --secret-access={{ .root.Values.secretAccess }}
+{{- if eq .root.Values.secretAccess "ByRoleBinding" }}
+- --secret-role={{ include "countersign.secretRole" .root }}
+{{- end }}
 {{- if include "countersign.ca.volume" .root }}
 - --ca-file=/etc/countersign/ca/ca.crt
 {{- end }}

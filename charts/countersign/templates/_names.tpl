@@ -56,3 +56,8 @@ app.kubernetes.io/component: {{ . }}
 {{- $port := ternary "" (printf ":%v" $issuer.service.port) (empty $issuer.service.port) }}
 {{- default (printf "%s://%s-issuer.%s.svc%s" $scheme (include "countersign.fullname" .) (include "countersign.namespace" .) $port) .Values.issuerUrl }}
 {{- end }}
+
+{{/* The ClusterRole that lets the controller at Secrets where a namespace binds it. */}}
+{{- define "countersign.secretRole" -}}
+{{- include "countersign.fullname" . }}-secrets
+{{- end }}
