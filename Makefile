@@ -19,7 +19,7 @@ demo: ## the whole life of a client before your eyes; needs only Rust and a C co
 	@$(CARGO) run --quiet -- demo
 
 .PHONY: test
-test: tools lint unit it chart ## everything: set-up, lint, unit tests, integration tests, the chart, and stories on real pods where they can run
+test: tools lint unit it gateway chart ## everything: set-up, lint, unit tests, integration tests, gateways, the chart, and stories on real pods where they can run
 	@if [ -n "$(E2E_KUBECONFIG)" ] || tests/cluster/cluster.sh possible; then $(MAKE) --no-print-directory e2e; \
 	else echo "LEFT OUT: make e2e, the stories on real pods; run it as root, or name a cluster in E2E_KUBECONFIG" >&2; fi
 
@@ -47,6 +47,11 @@ unit: tools ## unit and property tests
 .PHONY: it
 it: tools ## integration tests: real API server, Envoy and outside clients; T=<filter> for some of them
 	$(TOOLS)/cargo-nextest nextest run --test it --locked $(T)
+
+.PHONY: gateway
+gateway: tools ## what Envoy Gateway's own translator makes of the objects that are written for it
+	@tests/setup.sh gateway
+	$(TOOLS)/cargo-nextest nextest run --profile gateway --test it --locked
 
 .PHONY: chart
 chart: tools ## the Helm chart: lint, unit tests, schemas, what it agrees with, and its whole life on a real API server

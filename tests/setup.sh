@@ -66,6 +66,18 @@ build_monitoring() {
   install -m 644 "$kinds"/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml "$1/"
 }
 
+# The kinds of the Gateway API, Envoy Gateway and Istio, as their Go modules have them: nothing is built.
+build_gateway_kinds() {
+  local modules=(sigs.k8s.io/gateway-api github.com/envoyproxy/gateway istio.io/api)
+  (cd tests/tools/gateway && go mod download "${modules[@]}")
+  local api envoy istio
+  { read -r api; read -r envoy; read -r istio; } < <(cd tests/tools/gateway && go list -m -f '{{.Dir}}' "${modules[@]}")
+  install -m 644 "$api"/config/crd/standard/gateway.networking.k8s.io_{backendtlspolicies,gatewayclasses,gateways,httproutes,referencegrants}.yaml "$1/"
+  install -m 644 "$envoy/charts/gateway-helm/charts/crds/crds/generated/gateway.envoyproxy.io_securitypolicies.yaml" "$1/"
+  install -m 644 "$istio/kubernetes/customresourcedefinitions.gen.yaml" "$1/istio.yaml"
+}
+build_egctl() { build_go_tools tests/tools/gateway "$1"; }
+
 build_packages() {
   PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-warn-script-location --only-binary :all: \
     --require-hashes --target "$2" --requirement "tests/tools/python/$1.txt"
@@ -121,6 +133,9 @@ link "$provided" node-client
 provide go-client "$(hash tests/clients/go/go.* tests/clients/go/main.go)" build_go_client
 link "$provided/go-client"
 
+provide gateway-kinds "$(hash tests/tools/gateway/go.*)" build_gateway_kinds
+link "$provided" gateway-kinds
+
 # What only some ask for.
 for more in "$@"; do
   case $more in
@@ -136,6 +151,9 @@ for more in "$@"; do
     link "$provided" monitoring
     provide chart-python "$python-$(hash tests/tools/python/chart.txt)" build_chart_python
     link "$provided" chart-python ;;
+  gateway)
+    provide egctl "$(hash tests/tools/gateway/go.*)" build_egctl
+    link "$provided/egctl" ;;
   fuzz)
     need c++
     cargo_fuzz=0.13.2

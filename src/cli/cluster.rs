@@ -32,6 +32,11 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// What the installation is.
+    pub(crate) fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// Starts the process: logs, clock, readiness.
     pub(crate) fn process(&self) -> Result<Process> {
         Process::start(&self.process)

@@ -11,6 +11,7 @@ use super::certificates::CertificateFlags;
 use super::cluster::Cluster;
 use super::options;
 use super::usage::require;
+use super::wiring::WiringFlags;
 use crate::controller::oauth_client::SecretAccess;
 use crate::objects::lease::LeaseTimings;
 use crate::snapshot::Role;
@@ -47,6 +48,8 @@ pub(crate) struct Controller {
     /// ClusterRole that a namespace binds to let the controller at its Secrets (`ByRoleBinding`); conditions name it
     #[arg(long, env = "COUNTERSIGN_SECRET_ROLE", default_value = "countersign-secrets", value_name = "NAME")]
     secret_role: ObjectName,
+    #[command(flatten)]
+    wiring: WiringFlags,
 }
 
 /// How the Secrets of clients are got at.
@@ -76,7 +79,8 @@ impl Controller {
         let certificates = self.cluster.certificates(&self.certificates)?;
         let ca = self.certificates.ca_file.map(CaFile::read).transpose()?;
         let mut roles = self.cluster.roles(&mut process, Role::Controller).await?;
-        roles.controller((lease, access), ca, certificates);
+        let wiring = self.wiring.settings(self.cluster.installation());
+        roles.controller((lease, access), ca, certificates, wiring);
         process.run().await
     }
 }

@@ -51,6 +51,10 @@ impl Premises {
         Settings { conflicts, ..Settings::new(self.issuer_name.clone(), url, &self.cluster_domain, audiences) }
     }
 
+    pub(super) fn cluster_domain(&self) -> &str {
+        &self.cluster_domain
+    }
+
     pub(super) fn layout(&self) -> Result<Layout> {
         Layout::new(self.issuer_name.clone(), &self.system_namespace).context("--system-namespace is too long")
     }

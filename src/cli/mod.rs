@@ -26,6 +26,7 @@ mod token;
 mod traces;
 mod usage;
 mod verifier;
+mod wiring;
 
 use std::io::Write as _;
 use std::process::ExitCode;

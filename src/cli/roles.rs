@@ -104,6 +104,7 @@ impl<'a> Roles<'a> {
         (lease, access): (LeaseTimings, SecretAccess),
         ca: Option<CaFile>,
         certificates: Option<certificates::Settings>,
+        wiring: Option<controller::wiring::Settings>,
     ) {
         let issuer = &self.site.settings.issuer_url;
         let connection = Connection {
@@ -128,6 +129,7 @@ impl<'a> Roles<'a> {
             access,
             connections,
             certificates,
+            wiring,
         };
         controller::start::start(&mut self.process.supervisor, &self.process.metrics, &settings);
     }

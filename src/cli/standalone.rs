@@ -109,7 +109,7 @@ impl Standalone {
         follow(&mut process, store.clone());
         let mut roles =
             Roles::start(&mut process, Objects::Folder(store), site, "standalone".to_owned(), Role::Standalone);
-        roles.controller((LeaseTimings::default(), SecretAccess::WATCHED), None, None);
+        roles.controller((LeaseTimings::default(), SecretAccess::WATCHED), None, None, None);
         let plain = Tls::plain();
         let issuer = roles.issuer(listen, &plain).await?;
         let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;

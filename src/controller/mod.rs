@@ -27,6 +27,7 @@ pub mod secret_signer;
 pub mod signing_key;
 pub mod start;
 mod table;
+pub mod wiring;
 
 use std::convert::Infallible;
 use std::fmt::{Debug, Display};

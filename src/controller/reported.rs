@@ -28,8 +28,11 @@ pub trait Reported: Object + PartialEq {
     /// `spec.issuer`.
     fn issuer(&self) -> &str;
 
+    /// What is known of its objects besides the Directory's word.
+    type Beside: Send + Sync;
+
     /// The object with the status it should have; `None` while the Directory has another version of it.
-    fn reported(&self, key: &Key, snapshot: &Snapshot, now: Timestamp) -> Option<Self>;
+    fn reported(&self, key: &Key, known: (&Snapshot, &Self::Beside), now: Timestamp) -> Option<Self>;
 
     /// Its conditions.
     fn conditions(&self) -> &[Condition];
@@ -39,8 +42,9 @@ pub trait Reported: Object + PartialEq {
 }
 
 /// The loop's view of such a kind.
-pub struct Reports<K> {
+pub struct Reports<K: Reported> {
     writer: Writer,
+    beside: K::Beside,
     issuer: String,
     clock: Clock,
     snapshot: Live<Snapshot>,
@@ -49,8 +53,9 @@ pub struct Reports<K> {
 }
 
 impl<K: Reported> Reports<K> {
-    pub fn new(writer: Writer, issuer: &str, clock: Clock, snapshot: Live<Snapshot>, pace: Pace) -> Self {
-        Self { writer, issuer: issuer.to_owned(), clock, snapshot, pace, objects: Mutex::default() }
+    pub fn new(writer: Writer, issuer: &str, clock: Clock, known: (Live<Snapshot>, K::Beside), pace: Pace) -> Self {
+        let (snapshot, beside) = known;
+        Self { writer, beside, issuer: issuer.to_owned(), clock, snapshot, pace, objects: Mutex::default() }
     }
 
     /// Follows the store and the Directory.
@@ -107,7 +112,7 @@ impl<K: Reported> Kind for Reports<K> {
         let now = self.clock.now();
         let object = self.table().get(key).filter(|object| object.issuer() == self.issuer).cloned();
         let Some(object) = object else { return Ok(None) };
-        let Some(new) = object.reported(key, &self.snapshot.load_full(), now) else { return Ok(None) };
+        let Some(new) = object.reported(key, (&self.snapshot.load_full(), &self.beside), now) else { return Ok(None) };
         if new == *object {
             return Ok(None);
         }

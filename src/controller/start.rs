@@ -17,9 +17,10 @@ use super::reported::{Reported, Reports};
 use super::secret_signer::SecretSigner;
 use super::secret_signer::ring::{self, SIGNER, SignerRing};
 use super::signing_key::{self, SigningKeys};
+use super::wiring::{self, Wired, Wirings};
 use super::{Gate, Kind, Loop, LoopMetrics, Pace, Queue, Writer};
-use crate::objects::Objects;
 use crate::objects::layout::Layout;
+use crate::objects::{Key, Objects};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub connections: Connections,
     /// The certificates to make, if any.
     pub certificates: Option<certificates::Settings>,
+    /// What connects traffic; none: nothing is written for gateways.
+    pub wiring: Option<wiring::Settings>,
 }
 
 /// What all kinds share.
@@ -73,8 +76,8 @@ pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings
     watch_replicas(&mut shared, replicas.clone(), rings);
     let writer = shared.writer("client-secret-signer");
     let signer = Arc::new(SecretSigner::new(writer, settings.layout.clone(), settings.clock.clone()));
-    reports::<ScopePolicy>(&mut shared, ("scope-policies", "scope-policies-watch"), &pace);
-    reports::<NamespaceAllowance>(&mut shared, ("namespace-allowances", "namespace-allowances-watch"), &pace);
+    policies(&mut shared, &pace);
+    reports::<NamespaceAllowance>(&mut shared, ("namespace-allowances", "namespace-allowances-watch"), (), &pace);
     let clients = oauth_clients(&mut shared, Arc::clone(&signer), replicas, pace);
     signer_ring(&mut shared, signer, clients);
     if let Some(wanted) = &settings.certificates {
@@ -82,14 +85,46 @@ pub fn start(supervisor: &mut Supervisor, metrics: &Metrics, settings: &Settings
     }
 }
 
-fn reports<K: Reported>(shared: &mut Shared<'_>, (name, watch): (&'static str, &'static str), pace: &Pace) {
+/// Policies: their status, and what connects their traffic.
+fn policies(shared: &mut Shared<'_>, pace: &Pace) {
+    let wired = if shared.settings.wiring.is_some() { Wired::default() } else { Wired::off() };
+    let tell = reports::<ScopePolicy>(shared, ("scope-policies", "scope-policies-watch"), wired.clone(), pace);
+    let Settings { objects, layout, clock, snapshot, wiring: Some(settings), .. } = shared.settings else { return };
+    let kind = Arc::new(Wirings::new(wiring::Parts {
+        writer: shared.writer("wiring"),
+        layout: layout.clone(),
+        clock: clock.clone(),
+        snapshot: snapshot.clone(),
+        settings: settings.clone(),
+        wired,
+        tell,
+    }));
+    let queue = Queue::default();
+    let follow = Arc::clone(&kind).follow(objects.clone(), queue.clone(), shared.supervisor.shutdown());
+    shared.supervisor.spawn("wiring-watch", follow);
+    shared.run("wiring", kind, queue);
+}
+
+fn reports<K: Reported>(
+    shared: &mut Shared<'_>,
+    (name, watch): (&'static str, &'static str),
+    beside: K::Beside,
+    pace: &Pace,
+) -> Queue<Key> {
     let Settings { objects, layout, clock, snapshot, .. } = shared.settings;
     let issuer = layout.issuer_name().as_str();
-    let kind = Arc::new(Reports::<K>::new(shared.writer(name), issuer, clock.clone(), snapshot.clone(), pace.clone()));
+    let kind = Arc::new(Reports::<K>::new(
+        shared.writer(name),
+        issuer,
+        clock.clone(),
+        (snapshot.clone(), beside),
+        pace.clone(),
+    ));
     let queue = Queue::default();
     let follow = Arc::clone(&kind).follow(objects.clone(), queue.clone(), shared.supervisor.shutdown());
     shared.supervisor.spawn(watch, follow);
-    shared.run(name, kind, queue);
+    shared.run(name, kind, queue.clone());
+    queue
 }
 
 fn watch_replicas(shared: &mut Shared<'_>, replicas: Replicas, changed: impl Fn() + Send + 'static) {

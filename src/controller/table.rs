@@ -107,6 +107,11 @@ impl<K: Object> Table<K> {
         self.malformed.is_empty().then(|| self.rows.values().map(|row| row.wrote.as_ref().unwrap_or(&row.watched)))
     }
 
+    /// The newest version known of each that can be read.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.rows.values().map(|row| row.wrote.as_ref().unwrap_or(&row.watched))
+    }
+
     /// Notes what a write of ours made of `base`; forgotten at once if the watch is past that already.
     pub(crate) fn wrote(&mut self, base: &K, new: Arc<K>) {
         if let Some(row) = self.rows.get_mut(&Key::of(base.meta())) {

@@ -88,6 +88,7 @@ impl Standalone {
             sink: Arc::new(sink),
             access: SecretAccess::WATCHED,
             certificates: None,
+            wiring: None,
             connections: Connections::known(Connection {
                 issuer: "https://issuer.example".to_owned(),
                 token_endpoint: "https://issuer.example/oauth2/token".to_owned(),

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions as KubePreconditions};
 use kube::client::ClientBuilder;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -117,6 +118,18 @@ impl KubeStore {
     /// The client itself, for what no method here covers (discovery, tests).
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(super) async fn serves<K: Object>(&self) -> Result<bool, Error> {
+        let call = Call::new::<K>("look for the kind", &Key::cluster(&K::plural(&())));
+        let path = format!("/apis/{}/{}", K::group(&()), K::version(&()));
+        let request = http::Request::get(path).body(Vec::new()).map_err(kube::core::request::Error::BuildRequest);
+        let list: APIResourceList = match self.send(&call, request).await {
+            Ok(list) => list,
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok(list.resources.iter().any(|resource| resource.name == K::plural(&())))
     }
 
     pub(super) async fn get<K: Object>(&self, key: &Key) -> Result<Option<K>, Error> {

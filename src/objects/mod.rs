@@ -245,6 +245,14 @@ impl Objects {
         }
     }
 
+    /// Whether there may be objects of this kind: an API server has its definition.
+    pub async fn serves<K: Object>(&self) -> Result<bool, Error> {
+        match self {
+            Self::Kube(store) => store.serves::<K>().await,
+            Self::Folder(_) => Ok(true),
+        }
+    }
+
     /// The object, or `None` where there is none.
     pub async fn get<K: Object>(&self, key: &Key) -> Result<Option<K>, Error> {
         either!(self, store => store.get(key).await)

@@ -17,7 +17,7 @@ say() { printf '%s\n' "chart: $*" >&2; }
 wrong() { say "$*"; exit 1; }
 
 tests/testbed.sh up "$bed"
-definitions=(--filename crds --filename "$tools/monitoring/" --filename tests/chart/cert-manager.yaml)
+definitions=(--filename crds --filename "$tools/monitoring/" --filename "$tools/gateway-kinds/" --filename tests/chart/cert-manager.yaml)
 kubectl apply --server-side "${definitions[@]}" >"$bed/applied"
 kubectl wait --for=condition=Established --timeout=30s "${definitions[@]}" >>"$bed/applied"
 kubectl get --raw /openapi/v2 >"$bed/openapi.json"
@@ -58,7 +58,7 @@ say "values that do nothing"
 python3 tests/chart/knobs.py "$tools/helm" "$version"
 
 say "what it agrees with"
-render "$chart/ci/plaintext-values.yaml" --set prometheus.serviceMonitor.enabled=true,prometheus.rules.enabled=true,grafanaDashboard.enabled=true,issuer.watchPods=true >"$bed/all.yaml"
+render "$chart/ci/plaintext-values.yaml" --set gateway.envoyGateway.enabled=true,gateway.istio.enabled=true,prometheus.serviceMonitor.enabled=true,prometheus.rules.enabled=true,grafanaDashboard.enabled=true,issuer.watchPods=true >"$bed/all.yaml"
 python3 tests/chart/agrees.py "$bed/all.yaml" "$bed/full.yaml" "${COUNTERSIGN:-${CARGO_TARGET_DIR:-target}/debug/countersign}"
 for file in all full; do
   python3 -c 'import sys, yaml

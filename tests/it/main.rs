@@ -23,6 +23,7 @@ mod draining;
 mod exchange;
 mod ext_authz;
 mod fuzz_seeds;
+mod gateways;
 mod harness;
 mod migrate;
 mod mutual_tls;

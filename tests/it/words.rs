@@ -63,6 +63,7 @@ const OTHER_WORDS: &[&str] = &[
     "SecretRotated",
     "TokensRevoked",
     "UnresolvedRefs",
+    "WiringRestored",
     "False",
     "Opaque",
     "Retain",

@@ -31,6 +31,17 @@
 {{- if eq .root.Values.secretAccess "ByRoleBinding" }}
 - --secret-role={{ include "countersign.secretRole" .root }}
 {{- end }}
+{{- $gateway := .root.Values.gateway }}
+{{- if $gateway.envoyGateway.enabled }}
+- --wire=envoy-gateway
+{{- end }}
+{{- if $gateway.istio.enabled }}
+- --wire=istio
+- --istio-mesh-config={{ $gateway.istio.meshConfig }}
+{{- end }}
+{{- if or $gateway.envoyGateway.enabled $gateway.istio.enabled }}
+- --verifier-service={{ include "countersign.namespace" .root }}/{{ include "countersign.fullname" .root }}-verifier
+{{- end }}
 {{- if include "countersign.ca.volume" .root }}
 - --ca-file=/etc/countersign/ca/ca.crt
 {{- end }}

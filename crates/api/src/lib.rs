@@ -29,6 +29,7 @@ pub mod signingkey;
 #[cfg(test)]
 mod testing;
 mod validate;
+pub mod wiring;
 
 pub use crds::crds;
 pub use duration::{Duration, DurationError};

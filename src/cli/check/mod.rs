@@ -11,6 +11,7 @@ mod findings;
 mod print;
 #[cfg(test)]
 mod tests;
+mod wiring;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +21,9 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use self::findings::{Report, Severity};
+use self::wiring::Whom;
 use super::manifests::{Flawed, Premises, World};
+use super::wiring::VerifierService;
 use crate::objects::Key;
 use crate::runtime::clock::Clock;
 
@@ -33,6 +36,9 @@ use crate::runtime::clock::Clock;
 ///
 /// The exit code is 0 where nothing is wrong, 1 where something is, 2 where this command was
 /// used wrongly. Notes (what is in force and unlikely to be meant) do not count as wrong.
+///
+/// With --wiring it prints what connects the traffic of the policies instead, where nothing is
+/// wrong with them.
 ///
 ///   countersign check deploy/policies
 ///   kustomize build . | countersign check -
@@ -51,6 +57,11 @@ pub(super) struct Check {
     /// How many problems, and how many notes, are printed; the summary counts all; default: 100 as text, all as JSON
     #[arg(long, env = "COUNTERSIGN_CHECK_LIMIT", value_name = "COUNT")]
     limit: Option<usize>,
+    /// Print what brings the traffic of the policies to the verifier, for this gateway or mesh; default: nothing
+    #[arg(long, env = "COUNTERSIGN_CHECK_WIRING", value_enum, value_name = "WHOM")]
+    wiring: Option<Whom>,
+    #[command(flatten)]
+    verifier: VerifierService,
     #[command(flatten)]
     premises: Premises,
 }
@@ -68,6 +79,11 @@ impl Check {
         let paths = [self.paths, self.filename].concat();
         let world = World::read(&paths, &self.premises, Clock::system().now(), Flawed::Judged)?;
         let report = Report::of(&world, &self.premises);
+        if let Some(whom) = self.wiring.filter(|_| report.count(Severity::Problem) == 0) {
+            let verifier = self.verifier.value(&self.premises.system_namespace, self.premises.cluster_domain());
+            crate::cli::out::print(&wiring::text(&world, whom, &verifier)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         print::print(&report, self.output, limit)?;
         Ok(if report.count(Severity::Problem) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

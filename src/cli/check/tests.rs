@@ -261,3 +261,53 @@ fn a_person_is_told_a_hundred_problems_and_a_program_all_unless_it_says_how_many
         assert_eq!(Line::try_parse_from(line).unwrap().check.limit(), limit, "{words:?}");
     }
 }
+
+/// What is printed for a gateway, as YAML documents.
+fn wiring(policy: &str, whom: super::Whom) -> (String, Vec<serde_json::Value>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy).unwrap();
+    let check = Line::try_parse_from(["check".to_owned(), path.display().to_string()]).unwrap().check;
+    let world = World::read(&check.paths, &check.premises, Timestamp::UNIX_EPOCH, super::Flawed::Judged).unwrap();
+    let verifier = check.verifier.value(&check.premises.system_namespace, check.premises.cluster_domain());
+    let text = super::wiring::text(&world, whom, &verifier).unwrap();
+    let documents = text.split("---\n").filter(|text| text.lines().any(|line| !line.starts_with('#')));
+    let read = documents.map(|text| serde_saphyr::from_str(text).unwrap()).collect();
+    (text, read)
+}
+
+#[test]
+fn wiring_names_the_policy_and_the_verifier_for_each_gateway() {
+    use super::Whom;
+    let targets = "  targetRefs:\n  - {group: gateway.networking.k8s.io, kind: HTTPRoute, name: orders}\n  \
+                   - {group: gateway.networking.k8s.io, kind: Gateway, name: mesh}\n  - {group: \"\", kind: Service, name: orders}\n";
+    let (before, after) = POLICY.split_once("  targetRefs:\n").unwrap();
+    let rest: Vec<_> = after.lines().skip_while(|line| line.starts_with("  -")).collect();
+    let rest = rest.join("\n");
+    let policy = format!("{before}{targets}{rest}");
+    let kinds = |documents: &[serde_json::Value]| -> Vec<String> {
+        documents.iter().map(|document| document["kind"].as_str().unwrap_or("-").to_owned()).collect()
+    };
+    let service = "countersign-verifier.countersign-system.svc.cluster.local:9002";
+    for (whom, wanted, holds) in [
+        (
+            Whom::EnvoyGateway,
+            vec!["ReferenceGrant", "SecurityPolicy", "SecurityPolicy"],
+            "value: shop/orders".to_owned(),
+        ),
+        (
+            Whom::Istio,
+            vec!["AuthorizationPolicy", "AuthorizationPolicy"],
+            "pathPrefix: /ext-authz/policy/shop/orders".to_owned(),
+        ),
+        (Whom::Traefik, vec!["Middleware"], format!("https://{service}/forward-auth/shop/orders")),
+        (Whom::IngressNginx, vec!["-"], format!("https://{service}/auth-request/shop/orders")),
+        (Whom::ExternalAuth, vec!["-", "ReferenceGrant"], "path: /ext-authz/policy/shop/orders".to_owned()),
+    ] {
+        let (text, documents) = wiring(&policy, whom);
+        assert_eq!(kinds(&documents), wanted, "{text}");
+        assert!(text.contains(&holds) && !text.contains("failOpen: true"), "{text}");
+    }
+    let (text, documents) = wiring(POLICY, Whom::EnvoyGateway);
+    assert!(documents.is_empty() && text.contains("name an HTTPRoute or a Gateway"), "{text}");
+}

@@ -22,7 +22,9 @@ impl Reported for NamespaceAllowance {
         &self.spec.issuer
     }
 
-    fn reported(&self, key: &Key, snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
+    type Beside = ();
+
+    fn reported(&self, key: &Key, (snapshot, ()): (&Snapshot, &()), now: Timestamp) -> Option<Self> {
         let allowance = snapshot.directory.allowance(&ObjectName::new(&key.name).ok()?)?;
         let generation = self.metadata.generation;
         let old = self.status.as_ref().map_or(&[][..], |status| &status.conditions);

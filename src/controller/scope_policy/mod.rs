@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::{self, ACCEPTED, Finding, Status};
 use super::reported::Reported;
+use super::wiring::Wired;
 use crate::objects::Key;
 use crate::snapshot::Snapshot;
 
@@ -28,12 +29,14 @@ impl Reported for ScopePolicy {
         &self.spec.issuer
     }
 
-    fn reported(&self, key: &Key, snapshot: &Snapshot, now: Timestamp) -> Option<Self> {
+    type Beside = Wired;
+
+    fn reported(&self, key: &Key, (snapshot, wired): (&Snapshot, &Wired), now: Timestamp) -> Option<Self> {
         let view = snapshot.directory.policy(&key.object_ref().ok()?)?;
         let same = view.object.generation == self.metadata.generation.unwrap_or_default()
             && self.metadata.uid.as_deref() == Some(view.object.uid.as_str());
         let old = self.status.clone().unwrap_or_default();
-        same.then(|| Self { status: Some(status(view, old, now)), ..self.clone() })
+        same.then(|| Self { status: Some(status(view, &old, wired, (self.issuer(), now))), ..self.clone() })
     }
 
     fn conditions(&self) -> &[Condition] {
@@ -51,16 +54,23 @@ impl Reported for ScopePolicy {
     }
 }
 
-fn status(view: &PolicyView, old: ScopePolicyStatus, now: Timestamp) -> ScopePolicyStatus {
+fn status(
+    view: &PolicyView,
+    old: &ScopePolicyStatus,
+    wired: &Wired,
+    (issuer, now): (&str, Timestamp),
+) -> ScopePolicyStatus {
     let generation = Some(view.object.generation);
     let findings = [accepted(view), partially_invalid(view), resolved_refs(view), not_enforcing(view)];
-    ScopePolicyStatus {
+    let mut status = ScopePolicyStatus {
         observed_generation: generation,
         conditions: conditions::merge(&old.conditions, &findings, generation, now),
         rules: Some(rules_in_force(view)),
         problems: view.problems.iter().take(PROBLEMS_MAX).map(problem).collect(),
-        ..old
-    }
+        ancestors: Vec::new(),
+    };
+    wired.report(&view.object, issuer, old, (&mut status, now));
+    status
 }
 
 fn accepted(view: &PolicyView) -> Finding {

@@ -33,7 +33,12 @@ fn said(policy: &ScopePolicy, namespace: &str) -> ScopePolicyStatus {
     let key = object.object.clone();
     let directory = Directory::empty(Arc::new(settings)).apply([Change::Policy(key.clone(), Some(object))]);
     assert_eq!(key.namespace.as_str(), namespace);
-    status(directory.policy(&key).unwrap(), ScopePolicyStatus::default(), Timestamp::UNIX_EPOCH)
+    status(
+        directory.policy(&key).unwrap(),
+        &ScopePolicyStatus::default(),
+        &Wired::off(),
+        ("default", Timestamp::UNIX_EPOCH),
+    )
 }
 
 fn conditions_of(status: &ScopePolicyStatus) -> Vec<String> {
@@ -91,5 +96,5 @@ fn the_same_policy_is_said_the_same_of_and_nothing_is_written() {
     let key = object.object.clone();
     let directory = Directory::empty(Arc::new(settings)).apply([Change::Policy(key.clone(), Some(object))]);
     let later = Timestamp::from_second(99).unwrap();
-    assert_eq!(status(directory.policy(&key).unwrap(), first.clone(), later), first);
+    assert_eq!(status(directory.policy(&key).unwrap(), &first, &Wired::off(), ("default", later)), first);
 }

@@ -4,7 +4,9 @@
 //! test holds against this list. What is not listed here is not said: `conditions::merge` of the controller and a test that
 //! reads the source see to that.
 
+mod rows;
 mod table;
+mod wired;
 
 /// One reason, where it may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

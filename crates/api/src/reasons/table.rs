@@ -1,38 +1,11 @@
 //! The list of reasons itself.
 
-use super::{Place, Reason};
-
-const fn client(condition: &'static str, status: &'static str, name: &'static str, says: [&'static str; 2]) -> Reason {
-    of("OAuthClient", condition, status, name, says)
-}
-
-const fn policy(condition: &'static str, status: &'static str, name: &'static str, says: [&'static str; 2]) -> Reason {
-    of("ScopePolicy", condition, status, name, says)
-}
-
-const fn key(condition: &'static str, status: &'static str, name: &'static str, says: [&'static str; 2]) -> Reason {
-    of("SigningKey", condition, status, name, says)
-}
-
-const fn of(
-    kind: &'static str,
-    condition: &'static str,
-    status: &'static str,
-    name: &'static str,
-    [meaning, next]: [&'static str; 2],
-) -> Reason {
-    Reason { place: Place::Condition { kind, condition, status }, name, meaning, next }
-}
-
-const fn other(place: Place, name: &'static str, [meaning, next]: [&'static str; 2]) -> Reason {
-    Reason { place, name, meaning, next }
-}
-
-const NOTHING: &str = "nothing";
+use super::rows::{NOTHING, client, key, of, other, policy};
+use super::{Place, Reason, wired};
 
 impl Reason {
     /// The list.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 85] = [
         client("Ready", "True", "Ready", ["the client can get tokens", NOTHING]),
         client(
             "Ready",
@@ -228,6 +201,22 @@ impl Reason {
             ],
         ),
         policy("NotEnforcing", "False", "Enforce", ["what the policy denies is denied", NOTHING]),
+        wired::WIRED,
+        wired::NOT_ENABLED,
+        wired::NOT_INSTALLED,
+        wired::TARGET_NOT_FOUND,
+        wired::TARGET_NOT_SUPPORTED,
+        wired::TARGET_HAS_POLICY,
+        wired::NOT_OWNED,
+        wired::OVERRIDDEN,
+        wired::HOST_NOT_CLAIMED,
+        wired::GATEWAY_REFUSED,
+        wired::PROVIDER_MISSING,
+        wired::NO_WAYPOINT,
+        wired::WRITE_REFUSED,
+        wired::PAUSED,
+        wired::NOT_READ,
+        wired::AWAITING_GATEWAY,
         key("Ready", "True", "Ready", ["a key signs and the next one is published", NOTHING]),
         key("Ready", "False", "NoActiveKey", ["no key signs", "see the other conditions"]),
         key("Ready", "False", "NotAccepted", ["a key signs, and the spec is not followed", "see `Accepted`"]),

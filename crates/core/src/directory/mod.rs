@@ -242,6 +242,11 @@ impl Directory {
         self.rings.keys()
     }
 
+    /// The labels of a namespace, once it has been seen.
+    pub fn labels_of(&self, namespace: &Namespace) -> Option<&Labels> {
+        self.namespace(namespace)?.labels()
+    }
+
     fn namespace(&self, name: &Namespace) -> Option<&NamespaceView> {
         self.namespaces.get(name.as_str()).map(|view| &**view)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::set::{Routes, routes};
 use super::{
-    Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, Target, TokenSource, Unmatched,
+    Condition, Cors, Methods, Mode, Pattern, Problem, Protection, RuleSource, Source, TokenSource, Unmatched,
     Unreadable,
 };
 use crate::directory::reason;
@@ -145,7 +145,6 @@ pub fn compile(object: &ObjectRef, source: &Source) -> Compiled {
     keep(&mut problems, &source.scopes);
     keep(&mut problems, &source.grants);
     keep(&mut problems, &source.resource_servers);
-    not_built(source, &mut problems);
     let rules: Box<[_]> =
         source.rules.iter().enumerate().map(|(at, rule)| compile_rule(at, rule, &mut problems)).collect();
     let reads_header = token_sources(&source.token_sources, &mut problems);
@@ -217,17 +216,6 @@ fn compile_ways(rule: usize, allow: &[super::Allow], problems: &mut Vec<Problem>
 }
 
 /// Whether `Header` is among the sources; every other one is named as a problem and reads nothing.
-/// What is declared and does nothing yet is said, never passed over in silence.
-fn not_built(source: &Source, problems: &mut Vec<Problem>) {
-    for (at, target) in source.targets.iter().enumerate() {
-        if let Ok(Target::HttpRoute { .. } | Target::Gateway { .. }) = target {
-            let message =
-                "attaching to a route or gateway is not built yet; name a Service here, or hosts in spec.routes";
-            problems.push(Problem::new(format!("spec.targetRefs[{at}]"), reason::NOT_IMPLEMENTED, message.to_owned()));
-        }
-    }
-}
-
 fn token_sources(sources: &[Result<TokenSource, Problem>], problems: &mut Vec<Problem>) -> bool {
     keep(problems, sources);
     for (at, source) in sources.iter().enumerate() {
