@@ -17,6 +17,7 @@ use crate::support::processes::Process;
 use crate::support::scratch::Scratch;
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
+use crate::support::tls::Certificates;
 use crate::support::{root, tool};
 use std::fs;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio::task::JoinSet;
 /// Tokens live ten seconds, and nobody is lenient about their end.
 const LIVES: [&str; 2] = ["--max-access-token-lifetime=10s", "--default-access-token-lifetime=10s"];
 
-/// An Envoy with the settings of an example, in which only places and names differ.
+/// An Envoy with the settings of an example.
 struct Example {
     process: Process,
     address: SocketAddr,
@@ -37,15 +38,10 @@ struct Example {
 }
 
 impl Example {
-    fn start(file: &str, address: SocketAddr, replaced: &[(&str, String)]) -> Self {
-        let mut settings = fs::read_to_string(root().join("examples/envoy-agent").join(file)).unwrap();
-        for (from, to) in replaced {
-            assert!(settings.contains(from), "{file} does not say {from:?}");
-            settings = settings.replace(from, to);
-        }
+    fn start(file: &str, address: SocketAddr, replaced: &[(String, String)]) -> Self {
         let folder = Scratch::new(file);
         let config = folder.join("envoy.yaml");
-        fs::write(&config, settings).unwrap();
+        fs::write(&config, settings(file, replaced)).unwrap();
         let args = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--config-path"];
         let args = args.into_iter().map(Into::into).chain([config.into_os_string()]);
         Self { process: Process::start(file, tool("envoy"), args), address, _folder: folder }
@@ -63,24 +59,27 @@ impl Example {
             ),
             ("/run/tokens".to_owned(), tokens),
         ];
-        Self::start("outbound.yaml", address, &replaced.each_ref().map(|(from, to)| (from.as_str(), to.clone())))
+        Self::start("outbound.yaml", address, &replaced)
     }
 
-    fn inbound(namespace: &str, verifier: SocketAddr, authority: &Path, resource_server: SocketAddr) -> Self {
-        let address = free_address();
-        let host = "countersign-verifier.countersign-system.svc";
+    /// One that reads in this folder who vouches for the verifier.
+    fn inbound(namespace: &str, verifier: SocketAddr, folder: &Path, resource_server: SocketAddr) -> Self {
+        let (address, host) = (free_address(), "countersign-verifier.countersign-system.svc");
+        let authorities = folder.join("authorities.yaml");
+        let name = format!("san_type: DNS, matcher: {{exact: {host}}}");
+        let named = [
+            ("/etc/countersign".to_owned(), folder.display().to_string()),
+            (name, "san_type: IP_ADDRESS, matcher: {exact: 127.0.0.1}".to_owned()),
+        ];
+        fs::write(&authorities, settings("authorities.yaml", &named)).unwrap();
         let replaced = [
             (place("0.0.0.0", 8080), socket(address)),
             (place("127.0.0.1", 8081), socket(resource_server)),
             (place(host, 9001), socket(verifier)),
-            (
-                format!("san_type: DNS, matcher: {{exact: {host}}}"),
-                "san_type: IP_ADDRESS, matcher: {exact: 127.0.0.1}".to_owned(),
-            ),
-            ("/etc/countersign/ca.crt".to_owned(), authority.display().to_string()),
+            ("/etc/envoy/authorities.yaml".to_owned(), authorities.display().to_string()),
             ("countersign.dev/policy: shop/orders".to_owned(), format!("countersign.dev/policy: {namespace}/orders")),
         ];
-        Self::start("inbound.yaml", address, &replaced.each_ref().map(|(from, to)| (from.as_str(), to.clone())))
+        Self::start("inbound.yaml", address, &replaced)
     }
 
     async fn get(&self, request: Request) -> std::io::Result<Response> {
@@ -97,6 +96,15 @@ impl Example {
         let wanted = |answer: &std::io::Result<Response>| answer.as_ref().is_ok_and(|answer| answer.status == status);
         await_condition(&format!("{status} through Envoy"), SOON, look, wanted).await.expect("accepted with a status")
     }
+}
+
+/// A file of the example, in which only places and names differ.
+fn settings(file: &str, replaced: &[(String, String)]) -> String {
+    let settings = fs::read_to_string(root().join("examples/envoy-agent").join(file)).unwrap();
+    replaced.iter().fold(settings, |settings, (from, to)| {
+        assert!(settings.contains(from), "{file} does not say {from:?}");
+        settings.replace(from, to)
+    })
 }
 
 fn place(host: &str, port: u16) -> String {
@@ -164,12 +172,17 @@ async fn two_programs_that_know_no_oauth_talk_through_envoy_and_fail_no_call_for
     let (mounted, echo) = (Scratch::new("mounted"), Echo::start().await);
     let agent = Agent::start(&[format!("--credentials={}", mounted.display()), "--token=orders".to_owned()]);
     await_condition("Envoy's file", SOON, async || agent.envoy_file().exists(), |there| *there).await;
-    let authority = installation.verifier_authority();
-    let mut inbound = Example::inbound(&tenant.namespace, verifier.grpc, &authority, echo.address);
+    let (vouching, stranger) = (Scratch::new("authorities"), Certificates::new(&["IP:127.0.0.1"]));
+    fs::copy(stranger.authority(), vouching.join("ca.crt")).unwrap();
+    let mut inbound = Example::inbound(&tenant.namespace, verifier.grpc, &vouching, echo.address);
     let mut outbound = Example::outbound(&tenant.namespace, &agent.folder, inbound.address);
     let call = Request::get("/orders/7");
     outbound.until(&call, 401).await;
     let direct = call.clone().header("host", &format!("orders.{}.svc", tenant.namespace));
+    // Nobody answers for a verifier whose authority is unknown; Envoy takes over the one that follows.
+    inbound.until(&direct, 503).await;
+    fs::copy(installation.verifier_authority(), vouching.join("next")).unwrap();
+    fs::rename(vouching.join("next"), vouching.join("ca.crt")).unwrap();
     let refused = inbound.until(&direct, 401).await;
     assert_eq!(refused.header("www-authenticate"), Some(r#"Bearer realm="countersign""#), "{refused:?}");
     assert_eq!(echo.requests(), 0);
