@@ -81,13 +81,13 @@ fuzz: ## attack every parser at random, MINUTES=10 each; F=<target> for one of t
 SOAK_BOUND ?= 3h
 SOAK := $(TOOLS)/cargo-nextest nextest run --profile soak --test soak --features test-clock --locked
 .PHONY: soak
-soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz`; writes docs/soak.md; T=<filter> for some
+soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz` and long `make e2e`; writes docs/soak.md; T=<filter> for some
 	@tests/setup.sh soak $(if $(T),,fuzz)
 	$(SOAK) --no-run
 	@$(if $(T),,rm -rf .cache/soak)
 	@rc=0; timeout --signal=INT --kill-after=60s $(SOAK_BOUND) $(SOAK) --no-fail-fast $(T) || rc=$$?; \
 	$(SOAK) --run-ignored only write_the_document || rc=$$?; \
-	$(if $(T),,tests/fuzz.sh $(MINUTES) || rc=$$?;) exit $$rc
+	$(if $(T),,tests/fuzz.sh $(MINUTES) || rc=$$?; $(MAKE) --no-print-directory e2e T='--run-ignored only' || rc=$$?;) exit $$rc
 
 .PHONY: image
 image: ## the container image and its SBOM into target/image, without a container program; PROFILE=dev for a quick one

@@ -35,12 +35,24 @@ pub fn under_load(what: &str, cluster: &Cluster, release: &Release<'_>, steps: i
 
 #[test]
 fn rolling_restarts_of_every_role_fail_no_request() {
+    restart_every_role(1);
+}
+
+#[test]
+#[ignore = "a quarter of an hour: make soak runs it"]
+fn twenty_rolling_restarts_of_every_role_fail_no_request() {
+    restart_every_role(20);
+}
+
+fn restart_every_role(rounds: usize) {
     let cluster = Cluster::new();
     let release = Release::install(&cluster);
-    under_load("rolling restarts", &cluster, &release, |_| {
-        for role in ["verifier", "issuer", "controller"] {
-            release.must(&["rollout", "restart", &release.deployment(role)]);
-            release.rolled_out();
+    under_load(&format!("{rounds} rolling restarts of every role"), &cluster, &release, |_| {
+        for _ in 0..rounds {
+            for role in ["verifier", "issuer", "controller"] {
+                release.must(&["rollout", "restart", &release.deployment(role)]);
+                release.rolled_out();
+            }
         }
     });
 }
