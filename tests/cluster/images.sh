@@ -15,7 +15,18 @@ image/build.sh --profile "$profile" --name local/countersign:e2e --output "$dir/
 archive() { local name=$1; shift; image/archive.sh --name "local/$name:e2e" --output "$dir/$name.tar" "$@" >/dev/null; }
 archive visitor --entrypoint '"/bin/sleep", "infinity"' /bin/sh="$(command -v sh)" /bin/sleep="$(command -v sleep)" \
   /bin/cat="$(command -v cat)" /bin/curl="$(command -v curl)" /bin/getent="$(command -v getent)"
-archive envoy /envoy=$tools/envoy
-archive nginx /nginx=$tools/nginx
+archive envoy /usr/local/bin/envoy=$tools/envoy
+archive nginx /usr/sbin/nginx=$tools/nginx
 [ ! -e $tools/coredns ] || archive coredns /coredns=$tools/coredns
 [ ! -e $tools/pause ] || archive pause /pause=$tools/pause
+
+# The names by which the chart and the examples ask for the same programs: our own cluster has no network to pull them from.
+version=$(sed -n 's/^appVersion: *//p' charts/countersign/Chart.yaml | tr -d '"')
+named() { printf 'docker.io/local/%s:e2e %s\n' "$1" "$2"; }
+asked() { sed -n "s|.*image: \([^ ]*$1[^ ]*\)$|\1|p" examples/envoy-agent/*.yaml | sort -u; }
+{
+  named countersign "ghcr.io/countersign/countersign:$version"
+  for name in $(asked envoyproxy/envoy); do named envoy "docker.io/$name"; done
+  for name in $(asked curlimages/curl); do named visitor "docker.io/$name"; done
+  for name in $(asked nginxinc/nginx); do named nginx "docker.io/$name"; done
+} >"$dir/names"

@@ -81,6 +81,8 @@ import() {
   until_true "containerd answers" ctr --address /run/containerd.sock version
   local archive
   for archive in images/*.tar; do ctr --address /run/containerd.sock --namespace k8s.io images import "$archive"; done
+  local ours theirs
+  while read -r ours theirs; do ctr --address /run/containerd.sock --namespace k8s.io images tag --force "$ours" "$theirs"; done <images/names
   echo "$SECONDS s: the images are there"
 }
 

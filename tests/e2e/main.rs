@@ -18,6 +18,7 @@ mod first_call;
 mod load;
 mod names;
 mod permissions;
+mod readme;
 mod release;
 mod restarts;
 mod sidecar;
