@@ -6,20 +6,16 @@
 use crate::cluster::{Cluster, image, tell, until};
 use crate::support::kubectl::Kubectl;
 use crate::support::scratch::Scratch;
-use crate::support::tls::Certificates;
 use crate::support::{orders, root, tool};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
-/// One Secret holds the certificate of issuer and verifier, and who vouches for it.
 const VALUES: &str = r#"
 issuerName: $NAME
 image: {registry: "", repository: $REPOSITORY, tag: $TAG}
 crds: {keep: false}
 namespaces: {keep: false}
-controller: {ca: {secretName: tls}, extraArgs: [--secret-reread=2s]}
-issuer: {tls: {secretName: tls}}
-verifier: {tls: {secretName: tls}}
+controller: {extraArgs: [--secret-reread=2s]}
 "#;
 
 pub struct Release<'a> {
@@ -42,7 +38,6 @@ impl<'a> Release<'a> {
         let namespace = release.system_namespace();
         release.kubectl.must(&["create", "namespace", &namespace]);
         release.kubectl.must(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"]);
-        release.certificates();
         release.install_again(flags);
         release
     }
@@ -140,15 +135,6 @@ impl<'a> Release<'a> {
     /// The name of a role's Service.
     pub fn host(&self, role: &str) -> String {
         format!("{}-{role}.{}.svc", self.name, self.system_namespace())
-    }
-
-    fn certificates(&self) {
-        let names = ["issuer", "verifier"].map(|role| format!("DNS:{}", self.host(role)));
-        let made = Certificates::new(&names.each_ref().map(String::as_str));
-        let files = [("ca.crt", made.authority()), ("tls.crt", made.certificate()), ("tls.key", made.key())]
-            .map(|(key, file)| format!("--from-file={key}={}", file.display()));
-        let files = files.each_ref().map(String::as_str);
-        self.must(&[&["create", "secret", "generic", "tls", "--type=kubernetes.io/tls"], &files[..]].concat());
     }
 }
 
