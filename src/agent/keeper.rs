@@ -19,6 +19,7 @@ use super::passage::Passage;
 use super::wanted::Wanted;
 use crate::runtime::random;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// How long a keeper rests at most: a machine that slept is noticed this soon, and so are credentials that changed after a
 /// request failed.
@@ -237,12 +238,6 @@ impl<A: Asks> Keeper<A> {
             self.shared.life().hurry(now);
         }
     }
-}
-
-/// An error with what led to it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 /// The end of the request under way; never, where there is none.

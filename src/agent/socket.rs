@@ -30,6 +30,7 @@ use super::counters::{Counters, Renewal};
 use super::files;
 use super::keeper::{Refreshed, Shared};
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// Connections at a time; more wait.
 const CONNECTIONS: usize = 64;
@@ -105,7 +106,7 @@ impl Socket {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
+                    tracing::warn!(error = chain(&error), "accept failed");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -153,7 +154,7 @@ async fn speak(stream: UnixStream, routes: Router, shutdown: Shutdown) {
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended with an error");
+        tracing::debug!(error = chain(&error), "connection ended with an error");
     }
 }
 

@@ -52,6 +52,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::random;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 use crate::runtime::traces::Span;
 
 /// The longest the loop sleeps: what changes without a key being offered (leadership, a clock that is set) is seen then.
@@ -210,7 +211,7 @@ impl<K: Kind> Loop<K> {
     fn note(&self, key: &K::Key, failure: &Failure) {
         let Failure { class, category, action, source } = failure;
         self.metrics.failures.get_or_create_owned(&[("kind", K::NAME), ("category", category)]).inc();
-        let (kind, error) = (K::NAME, &**source as &dyn std::error::Error);
+        let (kind, error) = (K::NAME, chain(&**source));
         match class {
             Class::Bug => tracing::error!(kind, %key, action, category, error, "cannot reconcile"),
             Class::User => tracing::warn!(kind, %key, action, category, error, "cannot reconcile"),

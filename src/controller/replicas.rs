@@ -21,6 +21,7 @@ use crate::objects::witnesses::Witnesses;
 use crate::runtime::clock::Clock;
 use crate::runtime::contact::Contact;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// How often Leases of replicas long gone are looked for.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -83,7 +84,7 @@ impl Replicas {
         let stale = self.witnesses().stale(now, &self.timings);
         for (key, preconditions) in stale {
             if let Err(error) = writer.delete::<Lease>(&key, &preconditions).await {
-                tracing::debug!(lease = %key, error = &error as &dyn std::error::Error, "a stale heartbeat was not deleted");
+                tracing::debug!(lease = %key, error = chain(&error), "a stale heartbeat was not deleted");
             }
         }
     }

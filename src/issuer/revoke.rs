@@ -17,6 +17,7 @@ use crate::http::error::{Refusal, json};
 use crate::issuer::Issuer;
 use crate::issuer::authenticate::Caller;
 use crate::issuer::call::{Call, Endpoint, Received, serve};
+use crate::runtime::telemetry::chain;
 
 /// How long the client waits for the write at most.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ async fn write(issuer: &Issuer, token: &AccessToken) -> Result<(), Refusal> {
     match written {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "revocation not written");
+            tracing::error!(error = chain(&error), "revocation not written");
             Err(Refusal::unavailable("the revocation could not be written; try again"))
         }
         Err(_) => {

@@ -3,6 +3,7 @@
 //! Flows in: private halves as the snapshot holds them (PKCS#8). Flows out: `Signers`, rebuilt when the halves change and
 //! found by the `kid` that is Active in the keyring the request's snapshot holds: a key signs only where both are seen.
 
+use crate::runtime::telemetry::chain;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -144,7 +145,7 @@ impl Signers {
             None => match Signer::parse(key_id, algorithm, pkcs8) {
                 Ok(signer) => Some((key_id.clone(), Arc::new(signer))),
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "private key unusable");
+                    tracing::error!(error = chain(&error), "private key unusable");
                     None
                 }
             },

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
 use super::{Error, KubeStore, Object};
 use crate::runtime::clock::Clock;
+use crate::runtime::telemetry::chain;
 
 /// How long the same thing happening again counts up the Event of the first time.
 const FOLDED_FOR: SignedDuration = SignedDuration::from_mins(6);
@@ -74,11 +75,7 @@ impl Recorder {
         };
         match written {
             Ok(written) => self.remember(subject, written),
-            Err(error) => tracing::warn!(
-                reason = event.reason,
-                error = &error as &dyn std::error::Error,
-                "an Event was not written"
-            ),
+            Err(error) => tracing::warn!(reason = event.reason, error = chain(&error), "an Event was not written"),
         }
     }
 

@@ -19,6 +19,7 @@ use super::{Error, Key, Objects, Preconditions};
 use crate::runtime::clock::Clock;
 use crate::runtime::random;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// The annotation with the report, JSON.
 const REPORT: &str = "countersign.dev/report";
@@ -128,7 +129,7 @@ impl Heartbeat {
             let wait = match self.beat().await {
                 Ok(()) => self.clock.real(self.period).mul_f64(random::jitter()),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat was not written");
+                    tracing::warn!(error = chain(&error), "a heartbeat was not written");
                     RETRY
                 }
             };

@@ -21,6 +21,7 @@ use kube::{Api, Resource};
 use super::guarded::{Guarded, Malformed};
 use super::{Change, Deleted, Key, KubeStore, Object, Reach, Selection};
 use crate::runtime::random;
+use crate::runtime::telemetry::chain;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -110,10 +111,10 @@ fn report<K: Object>(error: &watcher::Error, healthy: &mut bool) {
     // An expired resourceVersion only means a fresh listing.
     let expired = matches!(error, watcher::Error::WatchError(status) if status.code == 410);
     if *healthy && !expired {
-        tracing::warn!(%kind, error = error as &dyn std::error::Error, "a watch was interrupted");
+        tracing::warn!(%kind, error = chain(error), "a watch was interrupted");
         *healthy = false;
     } else {
-        tracing::debug!(%kind, error = error as &dyn std::error::Error, "a watch is still interrupted");
+        tracing::debug!(%kind, error = chain(error), "a watch is still interrupted");
     }
 }
 

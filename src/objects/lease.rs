@@ -16,6 +16,7 @@ use super::layout::{COUNTERSIGN, Layout, MANAGED_BY};
 use super::{Error, Key, Objects};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// How long a claim lasts. `duration + retry` bounds how long nobody leads after a leader died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl Elector {
                 _ = ticks.tick() => {}
             }
             if let Err(error) = self.round().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the leader's Lease was not read or written");
+                tracing::warn!(error = chain(&error), "the leader's Lease was not read or written");
             }
         }
         self.vacate().await;
@@ -192,7 +193,7 @@ impl Elector {
         match self.objects.replace(&vacated(lease)).await {
             Ok(_) => tracing::info!("gave up the leader's Lease"),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the leader's Lease was not given up");
+                tracing::warn!(error = chain(&error), "the leader's Lease was not given up");
             }
         }
     }

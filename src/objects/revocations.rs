@@ -18,6 +18,7 @@ use super::layout::{self, Layout, Part, REVOCATIONS_DATA, WRITER};
 use super::{Error, Key, Objects, Preconditions};
 use crate::runtime::clock::Clock;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// Entries that may wait for a write; past it callers are told to try again.
 const QUEUE: usize = 1024;
@@ -122,7 +123,7 @@ impl Writer {
             written = self.write(&entries).await;
         }
         let answers = written.unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "revocations were not written");
+            tracing::error!(error = chain(&error), "revocations were not written");
             self.shards.clear();
             vec![Err(SinkError::NotWritten); entries.len()]
         });
@@ -205,7 +206,7 @@ impl Writer {
             match self.store(at, held).await {
                 Ok(held) => self.hold(at, held),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "ended revocations were not taken away");
+                    tracing::warn!(error = chain(&error), "ended revocations were not taken away");
                     // Read back at the next entry; what ended harms nobody meanwhile.
                     return self.shards.clear();
                 }

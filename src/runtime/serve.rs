@@ -31,6 +31,7 @@ use tower::{Service, ServiceExt};
 
 use crate::runtime::framing::Framing;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 use crate::runtime::tls::ClientCertificate;
 
 /// Who sent the request: the other end of the connection, whatever the headers say.
@@ -144,7 +145,7 @@ impl Port {
             let (stream, peer, slot) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn Error, "accept failed");
+                    tracing::warn!(error = chain(&error), "accept failed");
                     // Out of file descriptors, most likely: give connections a moment to end.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
@@ -213,7 +214,7 @@ struct Each<S> {
 impl<S: Serves> Each<S> {
     async fn accepted(self, stream: TcpStream, tls: Option<TlsAcceptor>, peer: Peer) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error = &error as &dyn Error, "connection lost before it was served");
+            tracing::debug!(error = chain(&error), "connection lost before it was served");
             return;
         }
         let Some(tls) = tls else { return self.speak(stream, (peer, None)).await };
@@ -222,7 +223,7 @@ impl<S: Serves> Each<S> {
                 let shown = stream.get_ref().1.peer_certificates().map(ClientCertificate::new);
                 self.speak(stream, (peer, shown)).await;
             }
-            Ok(Err(error)) => tracing::debug!(error = &error as &dyn Error, "TLS handshake failed"),
+            Ok(Err(error)) => tracing::debug!(error = chain(&error), "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         }
     }

@@ -1,5 +1,6 @@
 //! Logs: coloured lines on a terminal, JSON otherwise, to standard error.
 
+use std::error::Error;
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::filter::{EnvFilter, ParseError};
@@ -40,4 +41,32 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
     };
     registry().with(lines.with_filter(env)).try_init()?;
     Ok(())
+}
+
+/// An error with what led to it, in one line: a field of its own in JSON, whose writer would tell the error alone.
+pub fn chain(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told.push_str(": ");
+        told.push_str(&error.to_string());
+        cause = error.source();
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_everything_that_led_to_it() {
+        let filter = "info,=".to_owned();
+        let error = match EnvFilter::builder().parse(&filter) {
+            Err(source) => TelemetryError::Filter { filter, source },
+            Ok(filter) => panic!("{filter} is no filter"),
+        };
+        let source = error.source().unwrap().to_string();
+        assert_eq!(chain(&error), format!("read the log filter \"info,=\": {source}"));
+    }
 }

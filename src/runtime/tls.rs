@@ -25,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 pub use client::{ClientAuthorities, ClientCertificate, ClientJudge};
 pub use validity::Validity;
@@ -151,7 +152,7 @@ impl ServerCertificate {
             Ok(true) => tracing::info!(certificate = %self.files.certificate.display(), "TLS certificate replaced"),
             Err(error) => {
                 self.metrics.failures.inc();
-                tracing::warn!(error = &error as &dyn std::error::Error, "TLS pair unusable, the one before it stays");
+                tracing::warn!(error = chain(&error), "TLS pair unusable, the one before it stays");
             }
         }
     }

@@ -15,6 +15,7 @@ use super::{Parts, SigningKeys, Stored};
 use crate::controller::{During, Failure, WriteError};
 use crate::objects::layout::{self, KEYRING_DATA, PRIVATE_KEY_DATA, PUBLIC_JWK, Part, RING, SERIAL};
 use crate::objects::{Class, Error as StoreError, Key, Preconditions};
+use crate::runtime::telemetry::chain;
 
 const MAKE: &str = "make a signing key";
 /// How many numbers whose Secret is of no use are passed over before giving up for now.
@@ -88,7 +89,7 @@ impl SigningKeys {
         let unused = |serial: &u64| ring.keys.iter().all(|key| key.serial != *serial);
         let passed_over: Vec<_> = (first..ring.next_key).filter(unused).collect();
         if let Err(failure) = self.delete_private_halves(&ring.ring, &passed_over).await {
-            let error = &failure as &dyn std::error::Error;
+            let error = chain(&failure);
             tracing::warn!(ring = %ring.ring, ?passed_over, error, "private halves nobody published were not deleted");
         }
     }

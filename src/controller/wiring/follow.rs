@@ -24,6 +24,7 @@ use crate::controller::Queue;
 use crate::controller::reported::Reported as _;
 use crate::objects::{Change, Deleted, Object, Objects, Selection};
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 use crate::snapshot::Snapshot;
 
 /// How often it is looked which kinds there are, and which providers the mesh has.
@@ -203,7 +204,7 @@ impl Wirings {
             (Ok(_), _) => false,
             // Nothing is known: all stays as it was.
             (Err(error), _) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "cannot look which kinds there are");
+                tracing::debug!(error = chain(&error), "cannot look which kinds there are");
                 false
             }
         }
@@ -215,7 +216,7 @@ impl Wirings {
             Ok(found) => found,
             Err(error) if error.class() == crate::objects::Class::Transient => return false,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "cannot read the mesh's configuration");
+                tracing::debug!(error = chain(&error), "cannot read the mesh's configuration");
                 None
             }
         };

@@ -20,6 +20,7 @@ use webpki::EndEntityCert;
 
 use super::{RELOAD_PERIOD, TlsError, TlsMetrics, provider, read};
 use crate::runtime::supervisor::Shutdown;
+use crate::runtime::telemetry::chain;
 
 /// The file of authorities whose certificates clients may show.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl ClientAuthorities {
             Ok(true) => tracing::info!(authorities = %self.path.display(), "client authorities replaced"),
             Err(error) => {
                 self.metrics.failures.inc();
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::warn!(error, "client authorities unusable, those before stay");
             }
         }

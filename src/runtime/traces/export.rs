@@ -3,6 +3,7 @@
 //! Flows in: spans that ended, through a queue that drops what it cannot hold. Flows out: requests to the collector, each
 //! bounded in time; one that fails is a warning now and then, and its spans are lost.
 
+use crate::runtime::telemetry::chain;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -127,7 +128,7 @@ impl Exporter {
         let Some(provider) = self.0 else { return };
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH)).await;
         if let Ok(Err(error)) = flushed {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last traces may be lost");
+            tracing::warn!(error = chain(&error), "the last traces may be lost");
         }
     }
 
