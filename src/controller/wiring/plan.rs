@@ -99,10 +99,11 @@ pub(super) fn sweep(
     (seen_to_go, now): (bool, Timestamp),
 ) -> (Plan, Option<Timestamp>) {
     let mut later = None;
+    let own = object.namespace.as_str();
     let mut plan = Plan {
-        security: Changes { write: Vec::new(), remove: everything(seen, object) },
-        authorization: Changes { write: Vec::new(), remove: everything(seen, object) },
-        grants: Changes { write: Vec::new(), remove: everything(seen, object) },
+        security: Changes { write: Vec::new(), remove: everything(seen, object, Some(own)) },
+        authorization: Changes { write: Vec::new(), remove: everything(seen, object, Some(own)) },
+        grants: Changes { write: Vec::new(), remove: everything(seen, object, None) },
         words: Vec::new(),
     };
     if !seen_to_go {
@@ -129,9 +130,12 @@ fn old_enough<K: Managed>(changes: &mut Changes<K>, now: Timestamp) -> Option<Ti
     next
 }
 
-fn everything<K: Managed>(seen: &Seen, object: &ObjectRef) -> Vec<Arc<K>> {
+/// What says that it is the policy's. In a namespace where the policy writes none, that is somebody's copy or a restored one, and
+/// taking it away would open a route of theirs.
+fn everything<K: Managed>(seen: &Seen, object: &ObjectRef, within: Option<&str>) -> Vec<Arc<K>> {
     let all = K::all(seen).all().into_iter().flatten();
-    let owned = all.filter(|(_, found)| seen.owner(found.meta()).as_ref() == Some(object));
+    let lies_there = |found: &K| within.is_none() || found.namespace().as_deref() == within;
+    let owned = all.filter(|(_, found)| seen.owner(found.meta()).as_ref() == Some(object) && lies_there(found));
     owned.map(|(_, found)| Arc::clone(found)).collect()
 }
 

@@ -304,6 +304,20 @@ async fn what_wires_a_target_goes_with_the_target_and_with_the_policy() {
 }
 
 #[tokio::test]
+async fn a_copy_in_another_namespace_stays_when_the_policy_goes() {
+    let mut bench = Bench::new().await;
+    let mut copy = bench.security().await;
+    copy.metadata.namespace = Some("shop-two".to_owned());
+    (copy.metadata.resource_version, copy.metadata.uid) = (None, None);
+    bench.objects.create(&copy).await.unwrap();
+    bench.objects.delete::<ScopePolicy>(&Key::from(&orders()), &Preconditions::default()).await.unwrap();
+    bench.settle().await;
+    assert_eq!(bench.versions().await, [None, None]);
+    let place = Key::namespaced("shop-two", &copy.name_any());
+    assert!(bench.objects.get::<SecurityPolicy>(&place).await.unwrap().is_some(), "a route of theirs would be open");
+}
+
+#[tokio::test]
 async fn what_is_left_of_a_policy_nobody_saw_go_goes_an_hour_after_it_was_made() {
     let mut bench = Bench::new().await;
     bench.objects.delete::<ScopePolicy>(&Key::from(&orders()), &Preconditions::default()).await.unwrap();

@@ -10,7 +10,7 @@ use super::{
     AtDeadline, Authentication, Certificate, ClientSecret, Method, MethodType, Retirement, SecretKeys, SecretMode,
     SecretRotation, ServiceAccount,
 };
-use crate::problems::{Problems, read, unknown_word};
+use crate::problems::{Problems, invalid, read, unknown_word};
 
 pub(super) fn methods(
     object: &ObjectRef,
@@ -29,6 +29,10 @@ pub(super) fn methods(
     let read = listed.iter().enumerate().map(|(index, method)| {
         let element = format!("spec.authentication.methods[{index}]");
         problems.unknown(&element, &method.unknown);
+        if let Some(problem) = misplaced(&element, method) {
+            problems.push(problem);
+            return CoreMethod::Unknown;
+        }
         match method.kind {
             MethodType::ClientSecret => {
                 let settings = secret(object, &element, method.secret.as_ref());
@@ -48,6 +52,21 @@ pub(super) fn methods(
         }
     });
     read.collect()
+}
+
+/// What belongs to a method of another type, as the rules of the schema have it. A type of a later version may have anything.
+fn misplaced(element: &str, method: &Method) -> Option<Problem> {
+    if matches!(method.kind, MethodType::Unknown(_)) {
+        return None;
+    }
+    let belongs = [
+        ("secret", method.secret.is_some(), MethodType::ClientSecret),
+        ("serviceAccounts", !method.service_accounts.is_empty(), MethodType::ServiceAccount),
+        ("keys", method.keys.is_some(), MethodType::PrivateKeyJwt),
+        ("certificate", method.certificate.is_some(), MethodType::MutualTls),
+    ];
+    let (field, _, owner) = belongs.into_iter().find(|(_, written, owner)| *written && *owner != method.kind)?;
+    Some(invalid(&format!("{element}.{field}"), format!("{field} belongs to type {owner:?} only")))
 }
 
 fn service_accounts(method: &str, listed: &[ServiceAccount]) -> Result<Vec<ObjectName>, Problem> {
