@@ -17,13 +17,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What one life is too short to show: role, verb, what, where, and when it happens.
-const RARE: [(&str, &str, &str, &str, &str); 10] = [
+const RARE: [(&str, &str, &str, &str, &str); 11] = [
     ("controller", "update", "events", "", "the same is to be told again"),
     ("controller", "get", "signingkeys", "system", "a SigningKey was deleted: is it gone for good?"),
     ("controller", "delete", "configmaps", "system", "the last token of a deleted SigningKey has ended"),
     ("controller", "delete", "configmaps", "system-replicas", "all revocations of a replica that is gone have ended"),
     ("issuer", "update", "configmaps", "system-replicas", "the same replica is given a second token back"),
     ("controller", "delete", "leases", "system-replicas", "a replica died an hour ago without a farewell"),
+    ("controller", "update", "secrets", "system", "a certificate is renewed"),
     ("controller", "delete", "secrets", "system", "a key that signs client secrets has signed its last"),
     (
         "controller",
