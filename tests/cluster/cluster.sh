@@ -14,8 +14,12 @@ set -euo pipefail
 verb=${1:?verb}
 if [ "$verb" = possible ]; then
   [ "$(id -u)" = 0 ] || { echo "it takes root" >&2; exit 1; }
-  # What a node needs most: namespaces of its own in which it may mount.
-  unshare --net --mount --pid --fork --mount-proc mount -t tmpfs probe /mnt || { echo "this machine gives no namespaces" >&2; exit 1; }
+  # What a node needs most: namespaces of its own in which it may mount, links between them, control groups.
+  tree=$([ -f /sys/fs/cgroup/cgroup.controllers ] && echo /sys/fs/cgroup || awk '$3 == "cgroup" {print $2; exit}' /proc/mounts)
+  group=$tree/countersign-probe-$$
+  unshare --net --mount --pid --fork --mount-proc sh -c 'mount -t tmpfs probe /mnt &&
+    { ! command -v ip >/dev/null || ip link add probe0 type veth peer name probe1; } && mkdir "$1" && rmdir "$1"' sh "$group" ||
+    { echo "this machine gives no namespaces, links or control groups" >&2; exit 1; }
   exit
 fi
 mkdir -p "${2:?folder}"
