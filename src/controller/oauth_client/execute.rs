@@ -113,18 +113,8 @@ impl OAuthClients {
             Value::Keep(text) => text.clone(),
             Value::Sign { version, issued_at } => self.signer.sign(id, *version, *issued_at).await?,
         };
-        let mut secret = wanted.build(base.as_deref(), &text);
-        let written = match how {
-            How::Create => self.writer.create(&secret).await.during(WRITE)?,
-            How::Update => self.writer.replace(&secret).await.during(WRITE)?,
-            How::Recreate => {
-                if let Some(base) = base {
-                    self.remove(base, WRITE).await?;
-                }
-                make_new(&mut secret.metadata);
-                self.writer.create(&secret).await.during(WRITE)?
-            }
-        };
+        let secret = wanted.build(base.as_deref(), &text);
+        let written = self.put(*how, base.as_ref(), secret, WRITE).await?;
         if !self.access.is_watched() {
             self.world().looked(&Key::of(&written.metadata), Some(&Arc::new(written)), now);
         } else if let Some(base) = base {
@@ -132,6 +122,27 @@ impl OAuthClients {
         }
         self.tell(observed, plan, spec, now).await;
         Ok(())
+    }
+
+    /// Writes a managed object as was decided; `base` is what stands there.
+    async fn put<K: Written>(
+        &self,
+        how: How,
+        base: Option<&Arc<K>>,
+        mut object: K,
+        action: &'static str,
+    ) -> Result<K, Failure> {
+        match how {
+            How::Update => return self.writer.replace(&object).await.during(action),
+            How::Create => {}
+            How::Recreate => {
+                if let Some(base) = base {
+                    self.remove(base, action).await?;
+                }
+                make_new(object.meta_mut());
+            }
+        }
+        self.writer.create(&object).await.during(action)
     }
 
     async fn write_config_map(
@@ -142,18 +153,8 @@ impl OAuthClients {
         now: Timestamp,
     ) -> Result<(), Failure> {
         let ConfigChange::Write { how, base } = &plan.config_map else { return Ok(()) };
-        let mut map = observed.wanted_config_map(id, &self.connections.now()).build(base.as_deref());
-        let written = match how {
-            How::Create => self.writer.create(&map).await.during(WRITE_CONFIG_MAP)?,
-            How::Update => self.writer.replace(&map).await.during(WRITE_CONFIG_MAP)?,
-            How::Recreate => {
-                if let Some(base) = base {
-                    self.remove(base, WRITE_CONFIG_MAP).await?;
-                }
-                make_new(&mut map.metadata);
-                self.writer.create(&map).await.during(WRITE_CONFIG_MAP)?
-            }
-        };
+        let map = observed.wanted_config_map(id, &self.connections.now()).build(base.as_deref());
+        let written = self.put(*how, base.as_ref(), map, WRITE_CONFIG_MAP).await?;
         if let Some(base) = base {
             self.world().wrote(&**base, written);
         }
