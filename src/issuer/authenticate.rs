@@ -2,7 +2,8 @@
 //! token, or a certificate.
 //!
 //! ```text
-//! presented ─► too many failures? ─► secrets, assertions ─► the client, a wait for one not seen yet, or 401; a failure counted
+//! secrets ─► proven before, or too many failures? ─┐
+//! assertions, certificates ────────────────────────┴─► the client, a wait for one not seen yet, or 401; a failure counted
 //! ```
 //! Flows in: what was presented, the snapshot, the other end's address. Flows out: the client, or a refusal whose bytes
 //! and work do not tell an unknown client from a wrong secret. Each method is a file of its own and an arm here.
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use countersign_core::client::Client;
 use countersign_core::directory::ClientView;
+use countersign_core::names::Namespace;
 use countersign_core::token::Thumbprint;
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::http::credentials::{Presented, Secret};
 use crate::http::error::Refusal;
@@ -23,6 +24,7 @@ use crate::http::limiter::{Cell, Limiter, Rate};
 use crate::issuer::Parts;
 use crate::issuer::assertions::{self, Assertions};
 use crate::issuer::certificates::Shown;
+use crate::issuer::seats::{Seat, Seats};
 use crate::issuer::secrets::{Attempt, Secrets};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
@@ -33,12 +35,15 @@ use crate::snapshot::Snapshot;
 const OF_CLIENT: Rate = Rate { burst: 20, every: Duration::from_secs(1) };
 /// Failures from one address, whatever the client.
 const OF_ADDRESS: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
-/// Checks still made for those who failed too often, so that whoever shares an address with an attacker gets in.
+/// Secrets still checked for those who failed too often, so that whoever shares an address with an attacker gets in.
 const BEYOND: Rate = Rate { burst: 100, every: Duration::from_millis(5) };
 const CELLS: usize = 32 * 1024;
 /// How long a request waits for what a watch is about to bring, and how many may.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const MOST_WAITING: usize = 256;
+/// How many pods may wait for their client, and how many of one namespace: any pod can name a client there is not.
+const MOST_PODS: usize = 256;
+const MOST_PODS_OF_NAMESPACE: usize = 16;
 /// How many of those whose signature nobody can check yet: anybody can make such a value.
 const MOST_EARLY: usize = 32;
 
@@ -62,8 +67,9 @@ pub(crate) struct Authenticator {
     of_client: Limiter,
     of_address: Limiter,
     beyond: Cell,
-    waiting: Semaphore,
-    waiting_early: Semaphore,
+    waiting: Seats<Namespace>,
+    waiting_pods: Seats<Namespace>,
+    waiting_early: Seats<Namespace>,
 }
 
 /// What one look at a snapshot says.
@@ -82,8 +88,17 @@ pub(super) enum Missing {
     Key,
 }
 
+/// Who is waited for.
+#[derive(Clone, Copy)]
+struct Awaited<'a> {
+    /// The client the request names, if any.
+    id: Option<&'a str>,
+    /// The namespace of the pod that asks, if one does.
+    pods_of: Option<&'a Namespace>,
+}
+
 /// A place among those that wait, and for what.
-type Seat<'a> = Option<(Missing, SemaphorePermit<'a>)>;
+type Place<'a> = Option<(Missing, Seat<'a, Namespace>)>;
 
 // === impl Authenticator ===
 
@@ -97,8 +112,9 @@ impl Authenticator {
             of_client: Limiter::new(OF_CLIENT, CELLS),
             of_address: Limiter::new(OF_ADDRESS, CELLS),
             beyond: Cell::new(BEYOND),
-            waiting: Semaphore::new(MOST_WAITING),
-            waiting_early: Semaphore::new(MOST_EARLY),
+            waiting: Seats::new(MOST_WAITING, MOST_WAITING),
+            waiting_pods: Seats::new(MOST_PODS, MOST_PODS_OF_NAMESPACE),
+            waiting_early: Seats::new(MOST_EARLY, MOST_EARLY),
         }
     }
 
@@ -124,6 +140,10 @@ impl Authenticator {
         }
     }
 
+    /// The client a pod's token is good for. Failures of an address hold nobody back here, they only slow the answers to further
+    /// failures: a signature check costs about as much as the request that brings the token, so that refusing it unchecked
+    /// would spare half the work at best, and would shut out every pod behind the address of a node. What costs more than
+    /// that, to wait, is bounded by address and by namespace.
     async fn by_assertion(
         &self,
         live: &Live<Snapshot>,
@@ -131,12 +151,12 @@ impl Authenticator {
         peer: Option<IpAddr>,
     ) -> Result<Caller, Refusal> {
         let (id, peer, now) = (client_id.unwrap_or_default(), source(peer), self.clock.now());
-        self.hold_back(id, peer, now)?;
-        let Some(token) = self.assertions.verify(assertion, &self.clock).await? else {
+        let Some(token) = self.assertions.verify(assertion, peer).await? else {
             return Err(self.failed(id, peer, now));
         };
         let look = |snapshot: &Snapshot| assertions::client(snapshot, &token, client_id);
-        match self.look_patiently(live, live.load_full(), client_id, look).await? {
+        let awaited = Awaited { id: client_id, pods_of: Some(&token.namespace) };
+        match self.look_patiently(live, live.load_full(), awaited, look).await? {
             Some(caller) if self.assertions.is_there(&token).await? => Ok(caller),
             _ => Err(self.failed(id, peer, now)),
         }
@@ -159,13 +179,14 @@ impl Authenticator {
             return Err(Refusal::unavailable("client secrets cannot be checked yet"));
         }
         let look = |snapshot: &Snapshot| Ok(self.secrets.look(snapshot, &attempt));
-        match self.look_patiently(live, snapshot, Some(id), look).await? {
+        match self.look_patiently(live, snapshot, Awaited { id: Some(id), pods_of: None }, look).await? {
             Some(caller) => Ok(caller),
             None => Err(self.failed(id, peer, now)),
         }
     }
 
-    /// The client whose certificate the connection showed, judged by the authorities of the moment.
+    /// The client whose certificate the connection showed, judged by the authorities of the moment. Failures of an address hold
+    /// nobody back: the handshake of each connection cost more than this.
     fn by_certificate(
         &self,
         snapshot: Arc<Snapshot>,
@@ -173,7 +194,6 @@ impl Authenticator {
         (peer, shown): (IpAddr, &ClientCertificate),
     ) -> Result<Caller, Refusal> {
         let now = self.clock.now();
-        self.hold_back(id, peer, now)?;
         let good = self.clients.as_ref().is_some_and(|judge| judge.takes(shown, now));
         let shown = Shown::read(shown);
         match shown.client(&snapshot, id).filter(|_| good) {
@@ -202,22 +222,22 @@ impl Authenticator {
         &self,
         live: &Live<Snapshot>,
         mut snapshot: Arc<Snapshot>,
-        id: Option<&str>,
+        awaited: Awaited<'_>,
         look: impl Fn(&Snapshot) -> Result<Look, Refusal>,
     ) -> Result<Option<Caller>, Refusal> {
         let mut changes = live.subscribe();
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let mut seat = None;
+        let mut place = None;
         loop {
             match look(&snapshot)? {
                 Look::Good(client, spec) => return Ok(Some(Caller { snapshot, client, spec, bound_to: None })),
                 Look::Bad => return Ok(None),
-                Look::NotYet(missing) => self.sit(&mut seat, missing)?,
+                Look::NotYet(missing) => self.sit(&mut place, missing, awaited.pods_of)?,
             }
             // What was published before the subscription is seen here, what comes after it wakes. Most changes concern
             // others and are not worth a signature check.
             let mut next = live.load_full();
-            while !is_news(&next, &snapshot, id) {
+            while !is_news(&next, &snapshot, awaited.id) {
                 if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
                     return Ok(None);
                 }
@@ -228,16 +248,17 @@ impl Authenticator {
     }
 
     /// Takes a seat among those that wait for the same. Where there is none, nobody knows whether the value is bad.
-    fn sit<'a>(&'a self, seat: &mut Seat<'a>, missing: Missing) -> Result<(), Refusal> {
-        if seat.as_ref().is_some_and(|(taken, _)| *taken == missing) {
+    fn sit<'a>(&'a self, place: &mut Place<'a>, missing: Missing, pods_of: Option<&Namespace>) -> Result<(), Refusal> {
+        if place.as_ref().is_some_and(|(taken, _)| *taken == missing) {
             return Ok(());
         }
-        let room = match missing {
+        let seats = match missing {
+            Missing::Client if pods_of.is_some() => &self.waiting_pods,
             Missing::Client => &self.waiting,
             Missing::Key => &self.waiting_early,
         };
-        let free = room.try_acquire().map_err(|_| Refusal::unavailable("too many clients wait to become known"))?;
-        *seat = Some((missing, free));
+        let seat = seats.take(pods_of).ok_or(Refusal::unavailable("too many clients wait to become known"))?;
+        *place = Some((missing, seat));
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ pub mod keeper;
 mod metadata;
 mod proven;
 mod revoke;
+mod seats;
 mod secrets;
 pub mod signer;
 #[cfg(test)]

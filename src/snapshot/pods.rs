@@ -49,6 +49,7 @@ type PodId = u128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     There,
+    /// It is not among the namespace's pods: deleted, or too new to have been heard of.
     Gone,
     /// The namespace's pods have not been listed yet.
     Unknown,

@@ -110,6 +110,18 @@ async fn guesses_with_a_certificate_are_limited() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_taken_from_an_address_whose_failures_were_too_many() {
+    let world = by_uri();
+    for number in 0..1000 {
+        token(&world, Some(STRANGER), &format!("shop.nobody-{}", number % 50)).await;
+    }
+    for certificate in [STRANGER, CLIENT, STRANGER, CLIENT] {
+        let expected = if certificate == CLIENT { StatusCode::OK } else { StatusCode::TOO_MANY_REQUESTS };
+        assert_eq!(token(&world, Some(certificate), "shop.checkout").await.status, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_token_got_with_a_secret_is_bound_to_nothing_whatever_the_connection_showed() {
     let world = World::new();
     let mut request = basic("/oauth2/token", ("shop.checkout", &world.secret("shop.checkout", 0)), encode(&[GRANT]));

@@ -8,7 +8,9 @@ mod exchange;
 mod grants;
 mod introspection;
 mod keys;
+mod patience;
 mod service_accounts;
+mod shop;
 mod sockets;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -58,6 +58,8 @@ pub struct ServiceAccountToken {
     pub pod: ObjectName,
     /// The UID of the pod's object.
     pub pod_uid: Uid,
+    /// `iat`, in seconds.
+    pub issued_at: i64,
     /// `exp`, in seconds.
     pub expires_at: i64,
 }
@@ -112,8 +114,7 @@ impl ClusterIssuer {
         if !is_for(member(&claims, "aud")?, audience) {
             return Err(TokenRefusal::WrongAudience);
         }
-        let expires_at = check_times(&claims, now.as_second(), timings)?;
-        bound(&claims, expires_at)
+        bound(&claims, check_times(&claims, now.as_second(), timings)?)
     }
 }
 
@@ -125,7 +126,8 @@ fn is_for(claim: &Value, audience: &str) -> bool {
     }
 }
 
-fn check_times(claims: &Map<String, Value>, now: i64, timings: &Timings) -> Result<i64, TokenRefusal> {
+/// `iat` and `exp`, if they are good now.
+fn check_times(claims: &Map<String, Value>, now: i64, timings: &Timings) -> Result<(i64, i64), TokenRefusal> {
     let leeway = i64::try_from(timings.leeway.as_secs()).unwrap_or(i64::MAX);
     let (issued_at, expires_at) = (time(claims, "iat")?, time(claims, "exp")?);
     let begins_at = if claims.contains_key("nbf") { time(claims, "nbf")?.max(issued_at) } else { issued_at };
@@ -141,11 +143,14 @@ fn check_times(claims: &Map<String, Value>, now: i64, timings: &Timings) -> Resu
     if begins_at > now.saturating_add(leeway) {
         return Err(TokenRefusal::NotYetValid);
     }
-    Ok(expires_at)
+    Ok((issued_at, expires_at))
 }
 
 /// What the token is bound to, as the API server writes it; `sub` must say the same.
-fn bound(claims: &Map<String, Value>, expires_at: i64) -> Result<ServiceAccountToken, TokenRefusal> {
+fn bound(
+    claims: &Map<String, Value>,
+    (issued_at, expires_at): (i64, i64),
+) -> Result<ServiceAccountToken, TokenRefusal> {
     let private = object(claims, "kubernetes.io")?;
     let (account, pod) = (object(private, "serviceaccount")?, object(private, "pod")?);
     let read = ServiceAccountToken {
@@ -154,6 +159,7 @@ fn bound(claims: &Map<String, Value>, expires_at: i64) -> Result<ServiceAccountT
         uid: name(text(account, "uid")?)?,
         pod: name(text(pod, "name")?)?,
         pod_uid: name(text(pod, "uid")?)?,
+        issued_at,
         expires_at,
     };
     let subject = format!("system:serviceaccount:{}:{}", read.namespace, read.name);

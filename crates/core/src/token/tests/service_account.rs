@@ -70,6 +70,7 @@ fn the_token_of_a_pod_says_who_runs_there() {
         uid: "u-sa".parse().expect("a uid"),
         pod: "checkout-7d9".parse().expect("a name"),
         pod_uid: "u-pod".parse().expect("a uid"),
+        issued_at: NOW,
         expires_at: NOW + 3600,
     };
     assert_eq!(claims(&projected()), Ok(expected.clone()));
