@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, image, tell, until};
 use crate::support::kubectl::Kubectl;
 use crate::support::scratch::Scratch;
 use crate::support::{orders, root, tool};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
@@ -18,12 +19,36 @@ namespaces: {keep: false}
 controller: {extraArgs: [--secret-reread=2s]}
 "#;
 
+/// A chart, and the image its pods run.
+pub struct Version {
+    chart: PathBuf,
+    image: String,
+}
+
 pub struct Release<'a> {
     kubectl: &'a Kubectl,
     /// Helm's name for it, with which its objects begin, and its issuer name.
     pub name: String,
     folder: Scratch,
 }
+
+// === impl Version ===
+
+impl Version {
+    /// The one under test.
+    pub fn this() -> Self {
+        Self { chart: root().join("charts/countersign"), image: image("countersign") }
+    }
+
+    /// The one before it, where `tests/cluster/former.sh` leaves it.
+    pub fn former() -> Self {
+        let chart = root().join(".cache/former/charts/countersign");
+        assert!(chart.is_dir(), "build the version before first: tests/cluster/former.sh dev .cache/e2e/images");
+        Self { chart, image: image("countersign-former") }
+    }
+}
+
+// === impl Release ===
 
 impl<'a> Release<'a> {
     /// Installs it and waits until every role is ready, a minute at most.
@@ -33,30 +58,45 @@ impl<'a> Release<'a> {
 
     /// The same with more flags for Helm.
     pub fn install_with(cluster: &'a Cluster, flags: &[&str]) -> Self {
+        Self::install_version(cluster, &Version::this(), flags)
+    }
+
+    /// The same of another version.
+    pub fn install_version(cluster: &'a Cluster, version: &Version, flags: &[&str]) -> Self {
         let name = Cluster::name("countersign");
         let release = Self { kubectl: &cluster.kubectl, name, folder: Scratch::new("release") };
         let namespace = release.system_namespace();
         release.kubectl.must(&["create", "namespace", &namespace]);
         release.kubectl.must(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"]);
-        release.install_again(flags);
+        release.install_all(version, flags);
         release
     }
 
     /// Installs what was uninstalled.
     pub fn install_again(&self, flags: &[&str]) {
+        self.install_all(&Version::this(), flags);
+    }
+
+    fn install_all(&self, version: &Version, flags: &[&str]) {
         let begun = Instant::now();
-        self.chart("install", flags);
+        self.helm_chart("install", version, flags);
         self.must(&["wait", "--for=condition=Available", "--timeout=60s", "deployment", "--all"]);
         eprintln!("every role was ready after {:.1?}", begun.elapsed());
     }
 
     /// Upgrades it to its first values and what these flags say besides; whether its pods come up is for the story to see.
     pub fn upgrade(&self, flags: &[&str]) {
-        self.chart("upgrade", flags);
+        self.change_to(&Version::this(), flags);
     }
 
-    fn chart(&self, verb: &str, flags: &[&str]) {
-        self.helm(&[&[verb, &self.name, "charts/countersign", "--values", &self.values()], flags].concat());
+    /// Upgrades it, or takes it back, to another version.
+    pub fn change_to(&self, version: &Version, flags: &[&str]) {
+        self.helm_chart("upgrade", version, flags);
+    }
+
+    fn helm_chart(&self, verb: &str, Version { chart, image }: &Version, flags: &[&str]) {
+        let chart = chart.to_str().expect("the clone's path is text");
+        self.helm(&[&[verb, &self.name, chart, "--values", &self.values(image)], flags].concat());
     }
 
     /// Waits until the pods of every role are those of its last change, and those before it are gone.
@@ -123,8 +163,7 @@ impl<'a> Release<'a> {
             .expect("run helm")
     }
 
-    fn values(&self) -> String {
-        let image = image("countersign");
+    fn values(&self, image: &str) -> String {
         let (repository, tag) = image.rsplit_once(':').expect("an image has a tag");
         let values = VALUES.replace("$NAME", &self.name).replace("$REPOSITORY", repository).replace("$TAG", tag);
         let file = self.folder.join("values.yaml");

@@ -1,9 +1,11 @@
 //! A release over its life: upgraded in every knob and rolled back while services call each other, uninstalled, installed again.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Namespace, until};
 use crate::first_call::open_shop;
-use crate::release::Release;
+use crate::release::{Release, Version};
 use crate::restarts::under_load;
+use crate::support::orders::client;
+use crate::support::standalone::now;
 use crate::visitor::Visitor;
 
 const KEEP: [&str; 4] = ["--set", "crds.keep=true", "--set", "namespaces.keep=true"];
@@ -52,4 +54,37 @@ fn what_teams_declared_and_the_keys_outlive_an_uninstall() {
     assert_eq!(shop.must(&["get", "secret", "checkout-oauth", "-o", "jsonpath={.data.client_secret}"]), secret);
     // So that nothing outlives the story.
     release.upgrade(&[]);
+}
+
+#[test]
+#[ignore = "builds the version before: make soak does"]
+fn the_version_before_to_this_one_and_back_fail_no_request() {
+    let cluster = Cluster::new();
+    let former = Version::former();
+    let release = Release::install_version(&cluster, &former, &KEEP);
+    under_load("the version before, this one, the version before, this one", &cluster, &release, |shop| {
+        works(&release, shop, "before");
+        release.upgrade(&KEEP);
+        release.rolled_out();
+        works(&release, shop, "after");
+        // As docs/upgrade.md says: with the later definitions left in place.
+        release.change_to(&former, &[&KEEP[..], &["--set", "crds.enabled=false"]].concat());
+        release.rolled_out();
+        works(&release, shop, "back");
+        // And so that nothing outlives the story.
+        release.upgrade(&[]);
+        release.rolled_out();
+        works(&release, shop, "again");
+    });
+}
+
+/// A new client gets ready, and the one under load gets a new value of its secret, signed by the controller of the moment.
+fn works(release: &Release<'_>, shop: &Namespace<'_>, name: &str) {
+    release.apply(&shop.name, &client(name, ""));
+    shop.must(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("oac/{name}")]);
+    let secret = || shop.must(&["get", "secret", "checkout-oauth", "-o", "jsonpath={.data.client_secret}"]);
+    let held = secret();
+    let asked = format!("countersign.dev/rotate-at={}", now());
+    shop.must(&["annotate", "--overwrite", "oac/checkout", &asked]);
+    until("the secret is rotated", || secret() != held);
 }
