@@ -63,7 +63,7 @@ forms! {
     /// A host and, optionally, the first segments of a path.
     HostAndPathForm, 772, r"^(\*\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*$";
     /// Where a browser may be sent back to.
-    RedirectUriForm, 512, r"^(https://[^\s#/?]+([/?][^\s#]*)?|http://(127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?([/?][^\s#]*)?|[a-z][a-z0-9+-]*\.[a-z0-9+.-]*:/[^\s#]*)$";
+    RedirectUriForm, 512, r"^(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][^\s#]*)?|http://(127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?([/?][^\s#]*)?|[a-z][a-z0-9+-]*\.[a-z0-9+.-]*:/[^\s#]*)$";
     /// A URL that is fetched.
     HttpsUrlForm, 512, r"^https://[^\s#/?]+([/?][^\s#]*)?$";
     /// The key of an entry of a Secret.

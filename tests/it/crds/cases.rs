@@ -90,6 +90,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     ("OAuthClient", "{grantTypes: []}", "should have at least 1 items"),
     ("OAuthClient", "{redirectUris: ['http://shop.example.com/cb']}", "should match"),
     ("OAuthClient", "{redirectUris: ['javascript:alert(1)']}", "should match"),
+    ("OAuthClient", "{redirectUris: ['https://*.example.com/cb']}", "should match"),
     ("OAuthClient", "{redirectUris: ['https://a.example/cb#x']}", "should match"),
     ("OAuthClient", "{authentication: {methods: [{type: None}]}}", "cannot use ClientCredentials"),
     ("OAuthClient", "{authentication: {methods: [{type: None}, {type: ClientSecret}]}}", "None stands alone"),
