@@ -18,7 +18,7 @@ import yaml
 from openapi import Kubernetes
 
 CHART = Path(__file__).parent / "countersign"
-ROLES = ("controller", "issuer", "verifier")
+ROLES = ("controller", "issuer", "verifier", "admission")
 BEGIN = "<!-- from here on made from values.yaml by `make chart-docs` -->\n"
 CORE = "io.k8s.api.core.v1."
 # What a bracketed word above a value means where it is a type of Kubernetes.

@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md says how the modules hang together and which may use which.
 
+pub mod admission;
 pub mod agent;
 pub mod cli;
 pub mod controller;

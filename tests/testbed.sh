@@ -31,6 +31,25 @@ settings() {
   read -r client peer secure < <(echo "$(free_port) $(free_port) $(free_port)")
   printf 'client=%s\npeer=%s\nsecure=%s\n' "$client" "$peer" "$secure" >ports
   administrator "https://127.0.0.1:$secure"
+  webhooks
+}
+
+# What the API server shows to webhooks that ask for a certificate: one by our own authority, ca.crt.
+webhooks() {
+  signed caller /CN=kube-apiserver DNS:kube-apiserver
+  local configuration="{apiVersion: apiserver.config.k8s.io/v1, kind: WebhookAdmissionConfiguration, kubeConfigFile: $PWD/caller.kubeconfig}"
+  cat >caller.kubeconfig <<K
+apiVersion: v1
+kind: Config
+users: [{name: "*", user: {client-certificate: $PWD/caller.crt, client-key: $PWD/caller.key}}]
+K
+  cat >admission.yaml <<K
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- {name: ValidatingAdmissionWebhook, configuration: $configuration}
+- {name: MutatingAdmissionWebhook, configuration: $configuration}
+K
 }
 
 run() {
@@ -49,7 +68,7 @@ start() {
   kube-apiserver)
     run kube-apiserver --etcd-servers "http://127.0.0.1:$client" --bind-address 127.0.0.1 --advertise-address 127.0.0.1 \
       --secure-port "$secure" --tls-cert-file api.crt --tls-private-key-file api.key --client-ca-file ca.crt \
-      --cert-dir . --token-auth-file tokens.csv --authorization-mode RBAC --watch-cache \
+      --admission-control-config-file admission.yaml --cert-dir . --token-auth-file tokens.csv --authorization-mode RBAC --watch-cache \
       --service-account-key-file service-accounts.pub --service-account-signing-key-file service-accounts.key \
       --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range 10.96.0.0/16 \
       --endpoint-reconciler-type none --shutdown-delay-duration 0s --profiling=false --v 1 ;;

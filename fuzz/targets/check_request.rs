@@ -185,7 +185,7 @@ fn snapshot() -> Snapshot {
     let policy: ScopePolicy = serde_json::from_value(policy).expect("a policy");
     let policy = PolicyObject::try_from(&policy).expect("a policy with a name");
     let shop = Namespace::new("shop").expect("a name");
-    let namespace = NamespaceObject { name: shop.clone(), labels: BTreeMap::new() };
+    let namespace = NamespaceObject { name: shop.clone(), labels: BTreeMap::new(), is_ending: false };
     let issuer = IssuerName::new("default").expect("a name");
     let settings = Arc::new(Installation::new(issuer, ISSUER, "cluster.local", Vec::new()));
     let changes = [

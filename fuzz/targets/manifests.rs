@@ -79,7 +79,7 @@ fn change(manifest: &Manifest) -> Option<Change> {
         "Namespace" => {
             let name = Namespace::new(&manifest.key.name).ok()?;
             let labels = serde_json::from_value(object["metadata"]["labels"].clone()).unwrap_or_default();
-            Change::Namespace(name.clone(), Some(Arc::new(NamespaceObject { name, labels })))
+            Change::Namespace(name.clone(), Some(Arc::new(NamespaceObject { name, labels, is_ending: false })))
         }
         _ => return None,
     })

@@ -35,6 +35,9 @@ pub(crate) struct CertificateFlags {
     /// times; by default the Service's own names
     #[arg(long, env = "COUNTERSIGN_CERTIFICATE_NAME", value_delimiter = ',', value_name = "ROLE=NAME")]
     certificate_name: Vec<Of<HostName>>,
+    /// The `ValidatingWebhookConfiguration` whose `caBundle` is kept; by default none
+    #[arg(long, env = "COUNTERSIGN_WEBHOOK_CONFIGURATION", value_name = "NAME")]
+    webhook_configuration: Option<ObjectName>,
     /// Life of a certificate; renewed when a third is left
     #[arg(long, env = "COUNTERSIGN_CERTIFICATE_LIFETIME", default_value = "720h", value_name = "DURATION", value_parser = options::duration)]
     certificate_lifetime: Duration,
@@ -107,7 +110,8 @@ impl CertificateFlags {
             return Ok(None);
         }
         let for_clients = self.ca_file.is_none() && serves_issuer_url(&servers, issuer_url);
-        Ok(Some(Settings { servers, timings: self.timings(clock_skew)?, for_clients }))
+        let webhook = self.webhook_configuration.as_ref().map(ToString::to_string);
+        Ok(Some(Settings { servers, timings: self.timings(clock_skew)?, for_clients, webhook }))
     }
 
     fn timings(&self, clock_skew: Duration) -> Result<CertificateTimings> {

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::cluster::Cluster;
 use super::options::Tls;
+use crate::runtime::tls::Without;
 use crate::snapshot::Role;
 
 /// Serve /oauth2/*: issue, introspect and revoke access tokens
@@ -43,7 +44,7 @@ impl Issuer {
         let mut process = self.cluster.process()?;
         let mut tls = self.tls;
         if let Some(file) = self.client_ca {
-            tls.clients = Some(process.client_judge(file).await?);
+            tls.clients = Some(process.client_judge(file, Without::Served).await?);
         }
         let mut roles = self.cluster.roles(&mut process, Role::Issuer).await?;
         if self.watch_pods {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 the answer is no or the run failed, 2 wrong usage, 141 the reader closed the pipe.
 
 mod accept_restore;
+mod admission;
 mod agent;
 mod ca_file;
 mod certificates;
@@ -55,6 +56,7 @@ enum Command {
     Controller(Box<controller::Controller>),
     Issuer(Box<issuer::Issuer>),
     Verifier(Box<verifier::Verifier>),
+    Admission(Box<admission::Admission>),
     Agent(Box<agent::Agent>),
     Check(check::Check),
     Explain(Box<explain::Explain>),
@@ -107,6 +109,7 @@ fn serve(command: Command) -> Result<()> {
         Command::Controller(controller) => block_on(controller.run()),
         Command::Issuer(issuer) => block_on(issuer.run()),
         Command::Verifier(verifier) => block_on(verifier.run()),
+        Command::Admission(admission) => block_on(admission.run()),
         Command::Agent(agent) => agent::block_on(agent.run()),
         Command::Crd(crd) => crd.run(),
         Command::AcceptRestore(accept) => block_on(accept.run()),

@@ -138,6 +138,23 @@ impl Tls {
     }
 }
 
+/// The certificate of a server that nobody asks in the clear.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServedTls {
+    /// Certificate chain, PEM; read again when it changes
+    #[arg(long = "tls-cert", env = "COUNTERSIGN_TLS_CERT", value_name = "FILE", required = true)]
+    certificate: PathBuf,
+    /// Private key of the certificate, PEM
+    #[arg(long = "tls-key", env = "COUNTERSIGN_TLS_KEY", value_name = "FILE", required = true)]
+    key: PathBuf,
+}
+
+impl From<ServedTls> for Tls {
+    fn from(ServedTls { certificate, key }: ServedTls) -> Self {
+        Self { certificate: Some(certificate), key: Some(key), plaintext: false, clients: None }
+    }
+}
+
 /// The port for whoever is on call.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Admin {

@@ -16,7 +16,9 @@ use crate::runtime::readiness::{Condition, Readiness};
 use crate::runtime::serve::{Limits, Port, Serves};
 use crate::runtime::supervisor::{Grace, Supervisor};
 use crate::runtime::telemetry::{self, LogFormat, TelemetryError};
-use crate::runtime::tls::{ClientAuthorities, ClientJudge, PairFiles, RELOAD_PERIOD, ServerCertificate, TlsMetrics};
+use crate::runtime::tls::{
+    ClientAuthorities, ClientJudge, PairFiles, RELOAD_PERIOD, ServerCertificate, TlsMetrics, Without,
+};
 use crate::runtime::traces::Exporter;
 
 /// How this process logs and tells the time.
@@ -129,8 +131,8 @@ impl Process {
     }
 
     /// Reads authorities of client certificates, again whenever the file changes.
-    pub(crate) async fn client_judge(&mut self, file: PathBuf) -> Result<ClientJudge> {
-        let authorities = ClientAuthorities::load(file, self.tls.clone()).await?;
+    pub(crate) async fn client_judge(&mut self, file: PathBuf, without: Without) -> Result<ClientJudge> {
+        let authorities = ClientAuthorities::load(file, without, self.tls.clone()).await?;
         let judge = authorities.judge();
         self.supervisor.spawn("client authorities reload", authorities.keep_fresh(self.supervisor.shutdown()));
         Ok(judge)

@@ -11,7 +11,7 @@ use anyhow::Result;
 use countersign_core::bounds::Reserved;
 use countersign_core::directory::{self, Conflicts};
 use countersign_core::keyring::{DEFAULT_RING, ReplicaRole};
-use countersign_core::names::ObjectName;
+use countersign_core::names::{Namespace, ObjectName};
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
 use futures::FutureExt as _;
@@ -21,6 +21,7 @@ use super::ca_file::CaFile;
 use super::options::{Installation, Tls};
 use super::process::Process;
 use super::usage::Usage;
+use crate::admission::{self, RingUse};
 use crate::controller::connections::Connections;
 use crate::controller::oauth_client::{Connection, SecretAccess};
 use crate::controller::{self, Gate, certificates};
@@ -229,6 +230,24 @@ impl<'a> Roles<'a> {
         let http =
             self.process.serve(("HTTP port", "--http-listen"), (http, tls), limits, verifier.http_router()).await?;
         Ok((grpc, http))
+    }
+
+    /// Answers the API server; returns the address bound.
+    pub(crate) async fn admission(&mut self, listen: SocketAddr, tls: &Tls) -> Result<SocketAddr> {
+        let clock = self.process.clock.clone();
+        let rings = RingUse::since(clock.now());
+        let follow = rings.clone().follow(self.live.clone(), clock.clone(), self.process.supervisor.shutdown());
+        self.process.supervisor.spawn("rings named by clients", follow);
+        let parts = admission::Parts {
+            snapshot: self.live.clone(),
+            listed: self.listed.clone(),
+            clock,
+            system_namespace: Namespace::new(self.site.layout.system_namespace())?,
+            rings,
+            callers: tls.clients.clone(),
+        };
+        let routes = admission::router(parts, &self.process.metrics);
+        self.process.serve(("admission port", "--listen"), (listen, tls), Limits::default(), routes).await
     }
 
     /// Where this role writes revocations.

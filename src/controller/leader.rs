@@ -105,6 +105,12 @@ impl Writer {
         Ok(self.objects.replace(object).await?)
     }
 
+    /// Server-side apply; only of an object that is there, and of fields that are this writer's own.
+    pub async fn apply<K: Object>(&self, key: &Key, intent: &(impl Serialize + Debug + Sync)) -> Result<K, WriteError> {
+        self.gate.pass()?;
+        Ok(self.objects.apply(key, intent).await?)
+    }
+
     /// Merges into the status if the object still has this version.
     pub async fn patch_status<K: Object>(
         &self,

@@ -18,7 +18,7 @@ pub struct BodyLimits {
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    #[error("the content type must be application/x-www-form-urlencoded")]
+    #[error("the content type is not the one that is read here")]
     ContentType,
     #[error("parameters belong in the body, not in the URL")]
     Query,
@@ -41,7 +41,15 @@ pub async fn read_form(parts: &Parts, body: Body, limits: BodyLimits) -> Result<
     if parts.uri.query().is_some_and(|query| !query.is_empty()) {
         return Err(BodyError::Query);
     }
-    if !is_form(&parts.headers) {
+    if !is(&parts.headers, b"application/x-www-form-urlencoded") {
+        return Err(BodyError::ContentType);
+    }
+    read(&parts.headers, body, limits).await
+}
+
+/// Reads the body of a request in JSON.
+pub async fn read_json(parts: &Parts, body: Body, limits: BodyLimits) -> Result<Bytes, BodyError> {
+    if !is(&parts.headers, b"application/json") {
         return Err(BodyError::ContentType);
     }
     read(&parts.headers, body, limits).await
@@ -61,12 +69,12 @@ async fn read(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Byt
     }
 }
 
-/// One content type, whatever its parameters.
-fn is_form(headers: &HeaderMap) -> bool {
+/// This one content type, whatever its parameters.
+fn is(headers: &HeaderMap, wanted: &[u8]) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    essence.trim_ascii().eq_ignore_ascii_case(wanted)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Shutdown;
 use crate::runtime::telemetry::chain;
 
-pub use client::{ClientAuthorities, ClientCertificate, ClientJudge};
+pub use client::{ClientAuthorities, ClientCertificate, ClientJudge, Without};
 pub use validity::Validity;
 
 /// How often the files are read again.

@@ -41,6 +41,7 @@ pub enum Role {
     Controller,
     Issuer,
     Verifier,
+    Admission,
     /// All in one.
     Standalone,
 }
@@ -49,6 +50,11 @@ impl Role {
     /// With many clients and verifiers these watches would be what breaks an API server; a verifier has no use for them.
     fn reads_clients(self) -> bool {
         self != Self::Verifier
+    }
+
+    /// Nobody shows the webhook a token.
+    fn reads_revocations(self) -> bool {
+        self != Self::Admission
     }
 
     /// Only who signs tokens reads their private halves.
@@ -182,7 +188,9 @@ impl Feed {
         watches.add(Selection::namespace(system), move |object| read::signing_key(&ours, object), Update::SigningKey);
         let here = layout.clone();
         watches.add(layout.select_ours(system), move |map| read::system_map(&here, map), Update::SystemMap);
-        watches.add(layout.select_ours(layout.replicas_namespace()), read::shard, Update::Shard);
+        if self.role.reads_revocations() {
+            watches.add(layout.select_ours(layout.replicas_namespace()), read::shard, Update::Shard);
+        }
         if self.role.reads_keys() {
             let (keys, here) = (layout.select_ours(layout.keys_namespace()), layout.clone());
             watches.add(keys, move |secret| read::key_secret(&here, secret), Update::KeySecret);

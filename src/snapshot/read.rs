@@ -61,7 +61,8 @@ pub(super) fn signing_key(settings: &Settings, object: &SigningKey) -> Converted
 
 pub(super) fn namespace(object: &PartialObjectMeta<Namespace>) -> Converted<NamespaceObject> {
     let name = names::Namespace::new(object.metadata.name.as_deref().unwrap_or("")).map_err(text)?;
-    Ok(Some(NamespaceObject { name, labels: object.metadata.labels.clone().unwrap_or_default() }))
+    let labels = object.metadata.labels.clone().unwrap_or_default();
+    Ok(Some(NamespaceObject { name, labels, is_ending: object.metadata.deletion_timestamp.is_some() }))
 }
 
 pub(super) fn system_map(layout: &Layout, map: &ConfigMap) -> Converted<SystemMap> {

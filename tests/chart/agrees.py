@@ -5,7 +5,7 @@
 
 RENDERED is the chart as release `countersign` in `countersign-system`, all of it enabled; FULL has every value changed.
 
-- the permissions, accounts and namespaces of the chart are those of deploy/, with which the integration tests run;
+- permissions, accounts, namespaces and admission rules of the chart are those of deploy/, with which the integration tests run;
 - its definitions are those of crds/;
 - each alert has a runbook, and each runbook an alert;
 - every metric in alerts and dashboard is one that docs/reference has;
@@ -21,7 +21,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
-PERMISSIONS = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+PERMISSIONS = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ValidatingWebhookConfiguration",
+               "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
 def documents(text):
@@ -50,10 +51,10 @@ def differences(what, ours, theirs):
 
 def permissions(rendered):
     deploy = [each for file in sorted((ROOT / "deploy").glob("*.yaml")) for each in documents(file.read_text())]
-    # The release's namespace is Helm's to make, and what teams may do stands in the chart alone.
+    # The release's namespace is Helm's to make; what teams may do, and who writes status, stands in the chart alone.
     theirs = {key: each for key, each in by_name(deploy).items() if key != ("Namespace", "", "countersign-system")}
-    users = ("countersign-view", "countersign-edit")
-    ours = [each for each in rendered if each["kind"] in PERMISSIONS and each["metadata"]["name"] not in users]
+    alone = ("countersign-view", "countersign-edit", "countersign-status")
+    ours = [each for each in rendered if each["kind"] in PERMISSIONS and each["metadata"]["name"] not in alone]
     yield from differences("deploy/", by_name(ours), theirs)
 
 

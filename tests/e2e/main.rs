@@ -12,6 +12,7 @@
     reason = "a step of the harness that fails is a test that fails, and says where; each story takes what it needs"
 )]
 
+mod admission;
 mod cluster;
 mod deletion;
 mod first_call;

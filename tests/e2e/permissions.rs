@@ -101,7 +101,7 @@ fn live(release: &Release<'_>, shop: &Namespace<'_>) {
     shop.must(&["delete", "oac/nightly"]);
     until("the ConfigMap is gone", || issuer().is_empty());
     // Replicas go and come.
-    for role in ["controller", "issuer", "verifier"] {
+    for role in ["controller", "issuer", "verifier", "admission"] {
         release.must(&["rollout", "restart", &release.deployment(role)]);
     }
     release.rolled_out();

@@ -101,7 +101,7 @@ impl<'a> Release<'a> {
 
     /// Waits until the pods of every role are those of its last change, and those before it are gone.
     pub fn rolled_out(&self) {
-        for role in ["verifier", "issuer", "controller"] {
+        for role in ["verifier", "issuer", "admission", "controller"] {
             self.must(&["rollout", "status", "--timeout=120s", &self.deployment(role)]);
         }
         self.until_none_ends();

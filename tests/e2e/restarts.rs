@@ -49,7 +49,7 @@ fn restart_every_role(rounds: usize) {
     let release = Release::install(&cluster);
     under_load(&format!("{rounds} rolling restarts of every role"), &cluster, &release, |_| {
         for _ in 0..rounds {
-            for role in ["verifier", "issuer", "controller"] {
+            for role in ["verifier", "issuer", "admission", "controller"] {
                 release.must(&["rollout", "restart", &release.deployment(role)]);
                 release.rolled_out();
             }

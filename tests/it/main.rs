@@ -11,6 +11,7 @@
     reason = "a step of the harness that fails is a test that fails, and says where"
 )]
 
+mod admission;
 mod agent;
 mod architecture;
 mod certificates;
@@ -33,6 +34,7 @@ mod quickstart;
 mod restore;
 mod rotation;
 mod secret_access;
+mod secure_client;
 mod security_table;
 mod service_accounts;
 mod support;

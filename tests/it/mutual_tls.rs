@@ -1,28 +1,20 @@
 //! Method `MutualTls` (RFC 8705): other people's clients with certificates, tokens bound to them, and a real Envoy that tells the
 //! verifier who calls.
 
+use crate::secure_client::SecureClient;
 use crate::support::await_condition;
 use crate::support::clients::{OutsideClient, TokenRequest};
 use crate::support::echo::Echo;
 use crate::support::envoy::{Envoy, Wire};
 use crate::support::forge::{decode, encode};
-use crate::support::http::{Request, Response};
+use crate::support::http::Request;
 use crate::support::installation::{Installation, Replica, Role};
 use crate::support::orders::{ORDERS, client, question};
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
 use crate::support::tls::{Certificates, Identity};
 use aws_lc_rs::digest::{SHA256, digest};
-use rustls::crypto::aws_lc_rs as provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 const URI: &str = "spiffe://cluster.local/ns/shop/sa/checkout";
@@ -241,34 +233,4 @@ async fn introspected(world: &World, tenant: &Tenant<'_>, issuer: &Replica, boun
     let request = Request::form("/oauth2/introspect", &[("token", bound)]).basic(&id, &secret);
     let answer = world.client(None).send(&request, issuer.issuer).await.unwrap().json();
     assert_eq!((&answer["active"], &answer["cnf"]), (&json!(true), &json!({"x5t#S256": thumbprint(own)})));
-}
-
-/// Sends requests over TLS, showing a certificate or none.
-struct SecureClient(TlsConnector);
-
-impl SecureClient {
-    fn new(authority: &Path, identity: Option<&Identity>) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority).expect("an authority")).expect("an authority");
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the usual versions")
-            .with_root_certificates(roots);
-        let config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(Identity { certificate, key }) => {
-                let chain = vec![CertificateDer::from_pem_file(certificate).expect("a certificate")];
-                let key = PrivateKeyDer::from_pem_file(key).expect("a key");
-                builder.with_client_auth_cert(chain, key).expect("a pair")
-            }
-        };
-        Self(TlsConnector::from(Arc::new(config)))
-    }
-
-    /// The answer; an error where there is none, as when the certificate is not taken.
-    async fn send(&self, request: &Request, to: SocketAddr) -> std::io::Result<Response> {
-        let name = ServerName::IpAddress(to.ip().into());
-        let connect = async { self.0.connect(name, TcpStream::connect(to).await?).await };
-        request.send_over(connect, to).await
-    }
 }

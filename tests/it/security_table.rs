@@ -10,9 +10,9 @@ use std::path::Path;
 /// The attacks that concern what is built, and how many of each.
 const KINDS: [(&str, u32); 4] = [("TOK", 17), ("EXC", 10), ("JWT", 20), ("GWY", 10)];
 /// Of the others, those that something exists for.
-const SINGLE: [&str; 15] = [
-    "CLA-01", "CLA-02", "CLA-03", "CLA-04", "CLA-05", "CLA-06", "CLA-07", "CLA-08", "CLA-09", "K8S-03", "K8S-04",
-    "K8S-05", "K8S-08", "K8S-10", "K8S-12",
+const SINGLE: [&str; 18] = [
+    "AUT-03", "K8S-01", "K8S-02", "CLA-01", "CLA-02", "CLA-03", "CLA-04", "CLA-05", "CLA-06", "CLA-07", "CLA-08",
+    "CLA-09", "K8S-03", "K8S-04", "K8S-05", "K8S-08", "K8S-10", "K8S-12",
 ];
 
 /// A row: the id, the tests it names, what is said of the outcome.

@@ -128,7 +128,7 @@ impl Shop {
 
     fn members(&mut self, role: Role) -> &mut Vec<Member> {
         match role {
-            Role::Controller => &mut self.controllers,
+            Role::Controller | Role::Admission => &mut self.controllers,
             Role::Issuer => &mut self.issuers,
             Role::Verifier => &mut self.verifiers,
         }

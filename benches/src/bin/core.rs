@@ -184,7 +184,7 @@ fn changes(rules: usize) -> Vec<Change> {
     let change = |number| {
         let (object, policy) = policy(number, RULES_OF_POLICY.min(rules), 1);
         let namespace = object.namespace.clone();
-        let of_namespace = NamespaceObject { name: namespace.clone(), labels: BTreeMap::new() };
+        let of_namespace = NamespaceObject { name: namespace.clone(), labels: BTreeMap::new(), is_ending: false };
         [Change::Namespace(namespace, Some(Arc::new(of_namespace))), Change::Policy(object, Some(Arc::new(policy)))]
     };
     (0..policies).flat_map(change).collect()

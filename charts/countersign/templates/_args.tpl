@@ -60,6 +60,9 @@
 - --certificate-name={{ $role }}={{ . }}
 {{- end }}
 {{- end }}
+{{- if has "admission" $generated }}
+- --webhook-configuration={{ include "countersign.fullname" . }}-admission
+{{- end }}
 {{- if $generated }}
 {{- range $name, $value := .Values.tls.generated }}
 {{- with $value }}
@@ -74,20 +77,26 @@
 {{- if .root.Values.issuer.watchPods }}
 - --watch-pods
 {{- end }}
-{{- if include "countersign.clientCa.volume" .root }}
+{{- include "countersign.args.clientCa" . }}
+{{- end }}
+
+{{/* Takes root and role. */}}
+{{- define "countersign.args.clientCa" -}}
+{{- if include "countersign.clientCa.volume" . }}
 - --client-ca=/etc/countersign/client-ca/ca.crt
 {{- end }}
 {{- end }}
 
-{{/* The volume with the authorities of client certificates, if any. */}}
+{{/* The volume with the authorities of client certificates, of roles that ask for some and where there are any. Takes root and role. */}}
 {{- define "countersign.clientCa.volume" -}}
-{{- $issuer := .Values.issuer }}
-{{- with $issuer.clientCa }}
+{{- $values := index .root.Values .role }}
+{{- $role := .role }}
+{{- with $values.clientCa }}
 {{- if and .configMapName .secretName }}
-{{- fail "issuer.clientCa: give configMapName or secretName, not both" }}
+{{- fail (printf "%s.clientCa: give configMapName or secretName, not both" $role) }}
 {{- end }}
-{{- if and $issuer.tls.plaintext (or .configMapName .secretName) }}
-{{- fail "issuer.clientCa: certificates are shown in TLS handshakes; leave issuer.tls.plaintext out, or clientCa" }}
+{{- if and $values.tls.plaintext (or .configMapName .secretName) }}
+{{- fail (printf "%s.clientCa: certificates are shown in TLS handshakes; leave %s.tls.plaintext out, or clientCa" $role $role) }}
 {{- end }}
 {{- $items := list (dict "key" .key "path" "ca.crt") }}
 {{- if .configMapName }}
@@ -96,6 +105,11 @@
 {{- toYaml (dict "name" "client-ca" "secret" (dict "secretName" .secretName "items" $items)) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- define "countersign.args.admission" -}}
+{{- include "countersign.args.tls" . }}
+{{- include "countersign.args.clientCa" . }}
 {{- end }}
 
 {{- define "countersign.args.verifier" -}}
@@ -123,6 +137,8 @@
 {{- else if eq .role "verifier" }}
 - {name: grpc, containerPort: 9001}
 - {name: http, containerPort: 9002}
+{{- else if eq .role "admission" }}
+- {name: webhook, containerPort: 8444}
 {{- end }}
 - {name: admin, containerPort: 9090}
 {{- end }}

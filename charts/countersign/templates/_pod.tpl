@@ -29,10 +29,8 @@
 {{- define "countersign.volumes" -}}
 {{- $values := index .root.Values .role }}
 {{- include "countersign.token.volume" . }}
-{{- if eq .role "issuer" }}
-{{- with include "countersign.clientCa.volume" .root }}
+{{- with include "countersign.clientCa.volume" . }}
 - {{ nindent 2 . | trim }}
-{{- end }}
 {{- end }}
 {{- if eq .role "controller" }}
 {{- with include "countersign.ca.volume" .root }}
@@ -52,7 +50,7 @@
 {{- define "countersign.mounts" -}}
 {{- $values := index .root.Values .role }}
 - {name: api-access, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
-{{- if and (eq .role "issuer") (include "countersign.clientCa.volume" .root) }}
+{{- if include "countersign.clientCa.volume" . }}
 - {name: client-ca, mountPath: /etc/countersign/client-ca, readOnly: true}
 {{- end }}
 {{- if eq .role "controller" }}

@@ -1,8 +1,15 @@
 {{/* Where certificates come from, and whom they make clients trust. */}}
 
-{{/* The roles that serve, as a JSON list. */}}
+{{/* The roles there are, as a JSON list. */}}
+{{- define "countersign.roles" -}}
+{{- $roles := list "controller" "issuer" "verifier" }}
+{{- if .Values.admission.enabled }}{{ $roles = append $roles "admission" }}{{ end }}
+{{- $roles | toJson }}
+{{- end }}
+
+{{/* Those that serve. */}}
 {{- define "countersign.servers" -}}
-{{- list "issuer" "verifier" | toJson }}
+{{- include "countersign.roles" . | fromJsonArray | rest | toJson }}
 {{- end }}
 
 {{/* How a role serves: Plaintext, Secret, Generated or CertManager. Takes root and role. */}}
@@ -15,6 +22,7 @@
 {{- if $tls.plaintext }}Plaintext{{ else if $tls.secretName }}Secret{{ else if ne $source "Secret" }}{{ $source }}
 {{- else }}
 {{- $either := printf "%s.tls: give secretName, a Secret of type kubernetes.io/tls, or have it made: tls.source Generated or CertManager" .role }}
+{{- if eq .role "admission" }}{{ $either = print $either "; or leave the webhook out: admission.enabled=false" }}{{ end }}
 {{- fail $either }}
 {{- end }}
 {{- end }}

@@ -14,6 +14,7 @@ mod make;
 mod observe;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub timings: CertificateTimings,
     /// Whether clients reach the issuer by a certificate made here, so that their Secrets hold the bundle.
     pub for_clients: bool,
+    /// The `ValidatingWebhookConfiguration` that is told whom to trust.
+    pub webhook: Option<String>,
 }
 
 /// What this kind works with.
@@ -169,7 +172,7 @@ impl Certificates {
             );
             None
         });
-        Ok(Seen { map, stored, keys, servers, rotate_at })
+        Ok(Seen { map, stored, keys, servers, rotate_at, webhook: self.webhook().await })
     }
 
     fn step(&self, seen: &Seen, now: Timestamp) -> Step {
@@ -182,7 +185,7 @@ impl Certificates {
             remembered: &self.remember(None),
             keys: &seen.keys,
             served: &served,
-            handed_on: true,
+            handed_on: seen.is_handed_on(),
             rotate_at: seen.rotate_at,
         };
         step(seen.stored.as_ref(), &observed, now, &self.parts.settings.timings)

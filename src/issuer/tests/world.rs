@@ -295,7 +295,8 @@ fn directory() -> Directory {
     let settings = DirectorySettings::new(issuer, ISSUER, "cluster.local", Vec::new());
     let namespace = |name: &str| {
         let name = Namespace::new(name).unwrap();
-        Change::Namespace(name.clone(), Some(Arc::new(NamespaceObject { name, labels: BTreeMap::default() })))
+        let labels = BTreeMap::default();
+        Change::Namespace(name.clone(), Some(Arc::new(NamespaceObject { name, labels, is_ending: false })))
     };
     let client = |object: ClientObject| Change::Client(object.object.clone(), Some(Arc::new(object)));
     let mut public = client_object("shop", "app");

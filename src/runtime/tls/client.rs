@@ -1,8 +1,8 @@
 //! Client certificates: which are taken, and the one a connection showed.
 //!
 //! Flows in: a PEM bundle of authorities, read again when it changes; what clients show in their handshakes. Flows out: a verifier
-//! for rustls that takes connections without a certificate, and of those with one only such as chain to an authority and are for
-//! clients; and a [`ClientCertificate`], an extension of each request of the connection.
+//! for rustls that takes connections without a certificate, unless one is required, and of those with one only such as chain to an
+//! authority and are for clients; and a [`ClientCertificate`], an extension of each request of the connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,8 +35,20 @@ pub struct ClientAuthorities {
 #[derive(Clone, Debug)]
 pub struct ClientJudge(Arc<Current>);
 
+/// What becomes of a connection without a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without {
+    /// It is served: who needs a certificate looks for it.
+    Served,
+    /// Its handshake fails.
+    Refused,
+}
+
 #[derive(Debug)]
-struct Current(ArcSwap<Arc<dyn ClientCertVerifier>>);
+struct Current {
+    verifier: ArcSwap<Arc<dyn ClientCertVerifier>>,
+    without: Without,
+}
 
 /// What the other end of a connection showed, and proved to have the key of: a certificate, and those between it and an authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +58,10 @@ pub struct ClientCertificate(Arc<[CertificateDer<'static>]>);
 
 impl ClientAuthorities {
     /// Reads the bundle for the first time; later ones that cannot be used are counted.
-    pub async fn load(path: PathBuf, metrics: TlsMetrics) -> Result<Self, TlsError> {
+    pub async fn load(path: PathBuf, without: Without, metrics: TlsMetrics) -> Result<Self, TlsError> {
         let bytes = read(&path).await?;
-        let judge = ClientJudge(Arc::new(Current(ArcSwap::from_pointee(parse(&path, &bytes)?))));
+        let verifier = ArcSwap::from_pointee(parse(&path, &bytes)?);
+        let judge = ClientJudge(Arc::new(Current { verifier, without }));
         Ok(Self { path, bytes, judge, metrics })
     }
 
@@ -84,7 +97,7 @@ impl ClientAuthorities {
             return Ok(false);
         }
         let verifier = parse(&self.path, &bytes)?;
-        self.judge.0.0.store(Arc::new(verifier));
+        self.judge.0.verifier.store(Arc::new(verifier));
         self.bytes = bytes;
         Ok(true)
     }
@@ -115,7 +128,8 @@ impl ClientJudge {
 
     #[cfg(test)]
     pub(crate) fn of(bundle: &[u8]) -> Self {
-        Self(Arc::new(Current(ArcSwap::from_pointee(parse(Path::new("bundle"), bundle).unwrap()))))
+        let verifier = ArcSwap::from_pointee(parse(Path::new("bundle"), bundle).unwrap());
+        Self(Arc::new(Current { verifier, without: Without::Served }))
     }
 
     pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
@@ -127,7 +141,7 @@ impl ClientJudge {
 
 impl ClientCertVerifier for Current {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.without == Without::Refused
     }
 
     /// No hints: they would be those of one moment, and clients with one certificate need none.
@@ -141,7 +155,7 @@ impl ClientCertVerifier for Current {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.0.load().verify_client_cert(end_entity, intermediates, now)
+        self.verifier.load().verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -150,7 +164,7 @@ impl ClientCertVerifier for Current {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.load().verify_tls12_signature(message, cert, dss)
+        self.verifier.load().verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -159,11 +173,11 @@ impl ClientCertVerifier for Current {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.load().verify_tls13_signature(message, cert, dss)
+        self.verifier.load().verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.load().supported_verify_schemes()
+        self.verifier.load().supported_verify_schemes()
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_bundle_is_replaced_at_once_and_a_bad_one_changes_nothing() {
     let path = folder.path().join("ca.crt");
     std::fs::write(&path, STRANGER).unwrap();
     let metrics = TlsMetrics::default();
-    let mut authorities = ClientAuthorities::load(path.clone(), metrics.clone()).await.unwrap();
+    let mut authorities = ClientAuthorities::load(path.clone(), Without::Served, metrics.clone()).await.unwrap();
     let (judge, now) = (authorities.judge(), at(1_800_000_000));
     assert!(!judge.takes(&shown(CLIENT), now));
     std::fs::write(&path, [STRANGER, AUTHORITY].concat()).unwrap();
@@ -55,5 +55,5 @@ async fn a_bundle_is_replaced_at_once_and_a_bad_one_changes_nothing() {
     std::fs::write(&path, STRANGER).unwrap();
     authorities.reload().await;
     assert!(!judge.takes(&shown(CLIENT), now), "an authority that is taken out ends what it vouched for");
-    assert!(ClientAuthorities::load(folder.path().join("none"), metrics).await.is_err());
+    assert!(ClientAuthorities::load(folder.path().join("none"), Without::Served, metrics).await.is_err());
 }

@@ -129,7 +129,7 @@ fn snapshot(policies: &[(&str, &str)], rings: &[Keyring]) -> Snapshot {
         let (namespace, object) =
             (Namespace::new(namespace).expect("a name"), ObjectRef::new(namespace, name).expect("a name"));
         let labels = BTreeMap::new();
-        let of_namespace = Arc::new(NamespaceObject { name: namespace.clone(), labels });
+        let of_namespace = Arc::new(NamespaceObject { name: namespace.clone(), labels, is_ending: false });
         let created_at = Timestamp::from_second(NOW - 1000).expect("a time");
         let uid = Uid::new("u").expect("a uid");
         let of_policy = Arc::new(PolicyObject::new(object.clone(), uid, created_at, 1, policy(&object)));

@@ -123,7 +123,7 @@ impl Shop {
         let mut replica = self.installation.spawn_with(role, flags);
         replica.process.ready(replica.admin).await;
         match role {
-            Role::Controller => {}
+            Role::Controller | Role::Admission => {}
             Role::Issuer => self.load.issuers.lock().unwrap()[place] = replica.issuer,
             Role::Verifier => self.load.verifiers.lock().unwrap()[place] = replica.http,
         }
@@ -132,7 +132,7 @@ impl Shop {
 
     fn place(&mut self, role: Role, place: usize) -> &mut Replica {
         match role {
-            Role::Controller => &mut self.controllers[place],
+            Role::Controller | Role::Admission => &mut self.controllers[place],
             Role::Issuer => &mut self.issuers[place],
             Role::Verifier => &mut self.verifiers[place],
         }
@@ -141,7 +141,7 @@ impl Shop {
     /// Sends the requests for a place to the other replica.
     fn avoid(&self, role: Role, place: usize) {
         let addresses = match role {
-            Role::Controller => return,
+            Role::Controller | Role::Admission => return,
             Role::Issuer => &self.load.issuers,
             Role::Verifier => &self.load.verifiers,
         };

@@ -110,13 +110,13 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> std::io::Result<Response> {
     let exchange = async {
         let mut stream = connect.await?;
-        stream.write_all(bytes).await?;
+        // A server that refuses early may take no more, and may reset the connection after its answer: what came counts.
+        let sent = stream.write_all(bytes).await;
         let mut answer = Vec::new();
-        // A server that refuses early may reset the connection after its answer: what came counts.
         let ended = stream.read_to_end(&mut answer).await;
         match Response::parse(&answer) {
             Some(response) => Ok(response),
-            None => Err(ended.err().unwrap_or_else(|| std::io::ErrorKind::UnexpectedEof.into())),
+            None => Err(sent.err().or(ended.err()).unwrap_or_else(|| std::io::ErrorKind::UnexpectedEof.into())),
         }
     };
     timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))

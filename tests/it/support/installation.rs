@@ -31,6 +31,7 @@ pub enum Role {
     Controller,
     Issuer,
     Verifier,
+    Admission,
 }
 
 impl Role {
@@ -39,6 +40,7 @@ impl Role {
             Self::Controller => "controller",
             Self::Issuer => "issuer",
             Self::Verifier => "verifier",
+            Self::Admission => "admission",
         }
     }
 }
@@ -76,7 +78,7 @@ pub struct Installation {
 pub struct Replica {
     pub process: Process,
     pub admin: SocketAddr,
-    /// An issuer's endpoints.
+    /// An issuer's endpoints, and where an admission webhook is asked.
     pub issuer: SocketAddr,
     /// A verifier's gRPC port.
     pub grpc: SocketAddr,
@@ -180,7 +182,8 @@ impl Installation {
         true
     }
 
-    fn mounted(&self, role: Role, key: &str) -> PathBuf {
+    /// Where a role finds what it mounts.
+    pub fn mounted(&self, role: Role, key: &str) -> PathBuf {
         self.folder.join(format!("{}-{key}", role.name()))
     }
 
@@ -192,6 +195,11 @@ impl Installation {
     /// Who vouches for the verifiers.
     pub fn verifier_authority(&self) -> PathBuf {
         self.verifier_certificates.as_ref().expect("the verifiers serve TLS").authority()
+    }
+
+    /// The name of its `ValidatingWebhookConfiguration`, which the controller may look after.
+    pub fn webhook(&self) -> String {
+        format!("{}-admission", self.prefix)
     }
 
     pub fn issuer_url(&self) -> String {
@@ -230,7 +238,7 @@ impl Installation {
             Role::Controller => {
                 vec![format!("--secret-access={:?}", self.access), format!("--secret-role={}-secrets", self.prefix)]
             }
-            Role::Issuer => vec![format!("--listen={issuer}")],
+            Role::Issuer | Role::Admission => vec![format!("--listen={issuer}")],
             Role::Verifier => {
                 vec![format!("--grpc-listen={grpc}"), format!("--http-listen={http}")]
             }
@@ -247,16 +255,16 @@ impl Installation {
         }
         let certificates = match role {
             Role::Verifier => &self.verifier_certificates,
-            Role::Controller | Role::Issuer => &self.certificates,
+            Role::Controller | Role::Issuer | Role::Admission => &self.certificates,
         };
         match (role, certificates) {
             (Role::Controller, Some(tls)) => vec![format!("--ca-file={}", tls.authority().display())],
-            (Role::Issuer | Role::Verifier, Some(tls)) => vec![
+            (Role::Issuer | Role::Verifier | Role::Admission, Some(tls)) => vec![
                 format!("--tls-cert={}", tls.certificate().display()),
                 format!("--tls-key={}", tls.key().display()),
             ],
             (Role::Issuer | Role::Verifier, None) => vec!["--plaintext".to_owned()],
-            (Role::Controller, None) => Vec::new(),
+            (Role::Controller | Role::Admission, None) => Vec::new(),
         }
     }
 
@@ -269,7 +277,7 @@ impl Installation {
             let service = format!("--certificate={role}={}-{role}", self.prefix);
             [service, format!("--certificate-name={role}=127.0.0.1")]
         };
-        [each("issuer"), each("verifier")].concat()
+        [each("issuer"), each("verifier"), each("admission")].concat()
     }
 
     /// Starts a replica and waits until it is ready.

@@ -121,6 +121,11 @@ impl Testbed {
         assert!(done.is_ok_and(|status| status.success()), "{verb} {}", what.as_ref().display());
     }
 
+    /// Who vouches for the certificate that the API server shows to webhooks.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
     /// A kubeconfig of a cluster administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join("kubeconfig")

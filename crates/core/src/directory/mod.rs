@@ -106,6 +106,8 @@ pub struct NamespaceObject {
     pub name: Namespace,
     /// Its labels.
     pub labels: Labels,
+    /// Whether it is being deleted, and everything in it.
+    pub is_ending: bool,
 }
 
 /// What the Directory needs of a SigningKey: keys declared dead count everywhere at once, whatever else the spec says.
@@ -181,6 +183,11 @@ impl Directory {
     pub fn namespaces_by_pods(&self) -> impl Iterator<Item = &Namespace> {
         let by_pod = |client: &Arc<ClientView>| client.usable().is_some_and(|spec| !spec.service_accounts().is_empty());
         self.namespaces.iter().filter(move |(_, view)| view.clients.values().any(by_pod)).map(|(name, _)| name)
+    }
+
+    /// Whether a namespace is being deleted.
+    pub fn is_ending(&self, name: &Namespace) -> bool {
+        self.namespace(name).and_then(|view| view.object.as_ref()).is_some_and(|object| object.is_ending)
     }
 
     /// The client an object is, whatever is wrong with it.

@@ -10,10 +10,15 @@ use serde_json::{Map, Number, Value};
 /// How deep arrays and objects may lie within one another.
 const MAX_DEPTH: u8 = 8;
 
-/// Reads one JSON object and nothing after it.
+/// Reads one JSON object of a token and nothing after it.
 pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+    strict_json(bytes, MAX_DEPTH)
+}
+
+/// Reads one JSON object, no member of which comes twice, and nothing after it; at most so deep.
+pub fn strict_json(bytes: &[u8], depth: u8) -> Option<Map<String, Value>> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer).ok()?;
+    let value = Strict { depth }.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     match value {
         Value::Object(members) => Some(members),

@@ -31,6 +31,7 @@ pub use algorithm::Algorithm;
 pub use claims::{Claims, REGISTERED_CLAIMS, compact_header};
 pub use confirmation::{Confirmation, Thumbprint};
 pub use earlier::{Delegation, Earlier, MAX_EXCHANGES};
+pub use json::strict_json;
 pub use jwk::{JwkError, Jwks, PublicJwk};
 pub use keys::{KeySet, VerificationKey};
 pub use refusal::TokenRefusal;

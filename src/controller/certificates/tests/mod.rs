@@ -52,7 +52,7 @@ impl Bed {
             writer: Writer::new(&self.objects, gate, "certificates"),
             layout: self.layout.clone(),
             clock: self.clock.clone(),
-            settings: Settings { servers, timings: TIMINGS, for_clients: true },
+            settings: Settings { servers, timings: TIMINGS, for_clients: true, webhook: None },
             connections: self.connections.clone(),
         };
         Certificates::new(parts, &Metrics::new())

@@ -284,7 +284,8 @@ impl Process {
         ring.reconcile(&SIGNER).await.unwrap();
         let namespace = Namespace::new("shop").unwrap();
         let labels = [("kubernetes.io/metadata.name".to_owned(), "shop".to_owned())].into();
-        let shop = Moved::Namespace(namespace.clone(), Some(Arc::new(NamespaceObject { name: namespace, labels })));
+        let object = NamespaceObject { name: namespace.clone(), labels, is_ending: false };
+        let shop = Moved::Namespace(namespace, Some(Arc::new(object)));
         let live = Live::new(Snapshot {
             directory: Arc::new(Directory::empty(Arc::new(settings)).apply([shop])),
             keys: Arc::default(),

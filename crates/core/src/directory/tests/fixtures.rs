@@ -169,7 +169,7 @@ pub(crate) fn namespace(name: &str, team: &str) -> Change {
     let name = Namespace::new(name).expect("a namespace");
     let labels = [(NAME_LABEL, name.as_str()), ("team", team)];
     let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    Change::Namespace(name.clone(), Some(Arc::new(NamespaceObject { name, labels })))
+    Change::Namespace(name.clone(), Some(Arc::new(NamespaceObject { name, labels, is_ending: false })))
 }
 
 /// The same object, gone.

@@ -170,7 +170,7 @@ fn a_namespace_is_selected_by_its_name_whether_or_not_it_is_labelled_with_it() {
     let name = Namespace::new("shop").expect("a name");
     let wrong = [(NAME_LABEL.to_owned(), "web".to_owned())].into();
     for labels in [Labels::new(), wrong] {
-        let bare = NamespaceObject { name: name.clone(), labels };
+        let bare = NamespaceObject { name: name.clone(), labels, is_ending: false };
         let seen = Change::Namespace(name.clone(), Some(Arc::new(bare)));
         let directory = directory([seen, allowed.clone(), claims_shared("shop/api", 1)]);
         assert_eq!(owner(&directory, "api.example.com", "/orders").as_deref(), Some("shop"));
