@@ -25,6 +25,7 @@ mod restarts;
 mod sidecar;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod tenants;
 mod upgrade;
 mod visitor;
 #[path = "../soak/wire.rs"]

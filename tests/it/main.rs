@@ -43,6 +43,7 @@ mod threats_client;
 mod threats_gateway;
 mod threats_jwt;
 mod threats_kubernetes;
+mod threats_tenants;
 mod threats_token;
 mod verifier_tls;
 mod words;

@@ -88,10 +88,15 @@ impl<'a> Tenant<'a> {
 
     /// Asks for a token with what lies in the client's Secret now.
     pub async fn token(&self, issuer: SocketAddr, client: &str) -> Response {
+        self.token_with(issuer, client, &[]).await
+    }
+
+    /// The same with more parameters.
+    pub async fn token_with(&self, issuer: SocketAddr, client: &str, more: &[(&str, &str)]) -> Response {
         let secret = format!("{client}-oauth");
         let [id, value] =
             ["client_id", "client_secret"].map(|key| self.installation.secret_value(&self.namespace, &secret, key));
-        token(issuer, &id, &value).await
+        request_token(issuer, (&id, &value), more).await
     }
 
     /// Waits until what lies in the client's Secret gets a token.
@@ -175,6 +180,10 @@ fn entry(kind: &str, object: DynamicObject) -> (String, String) {
 
 /// Asks for a token.
 pub async fn token(issuer: SocketAddr, client_id: &str, client_secret: &str) -> Response {
-    let request = Request::form("/oauth2/token", &[("grant_type", "client_credentials")]);
-    request.basic(client_id, client_secret).send(issuer).await.expect("an answer of the issuer")
+    request_token(issuer, (client_id, client_secret), &[]).await
+}
+
+async fn request_token(issuer: SocketAddr, (id, secret): (&str, &str), more: &[(&str, &str)]) -> Response {
+    let fields = [&[("grant_type", "client_credentials")], more].concat();
+    Request::form("/oauth2/token", &fields).basic(id, secret).send(issuer).await.expect("an answer of the issuer")
 }
