@@ -81,7 +81,7 @@ impl Check {
         let report = Report::of(&world, &self.premises);
         if let Some(whom) = self.wiring.filter(|_| report.count(Severity::Problem) == 0) {
             let verifier = self.verifier.value(&self.premises.system_namespace, self.premises.cluster_domain());
-            crate::cli::out::print(&wiring::text(&world, whom, &verifier)?)?;
+            crate::cli::out::print(&wiring::text(&world, whom, (&verifier, &self.premises.system_namespace))?)?;
             return Ok(ExitCode::SUCCESS);
         }
         print::print(&report, self.output, limit)?;

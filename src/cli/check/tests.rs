@@ -262,6 +262,22 @@ fn a_person_is_told_a_hundred_problems_and_a_program_all_unless_it_says_how_many
     }
 }
 
+/// What is printed names no object that nobody makes, unless it says how to make it; `docs/tls.md` names what there is.
+#[test]
+fn wiring_says_where_the_authorities_of_the_verifier_are() {
+    for (whom, namespace) in [(super::Whom::Traefik, "shop"), (super::Whom::Istio, "NAMESPACE-OF-THE-GATEWAY")] {
+        let (text, _) = wiring(POLICY, whom);
+        for line in [
+            "#   kubectl -n countersign-system get configmap ca-bundle -o jsonpath='{.data.ca\\.crt}' |\n",
+            &format!(
+                "#   kubectl -n {namespace} create secret generic countersign-verifier-ca --from-file=ca.crt=/dev/stdin"
+            ),
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}
+
 /// What is printed for a gateway, as YAML documents.
 fn wiring(policy: &str, whom: super::Whom) -> (String, Vec<serde_json::Value>) {
     let folder = tempfile::tempdir().unwrap();
@@ -270,7 +286,7 @@ fn wiring(policy: &str, whom: super::Whom) -> (String, Vec<serde_json::Value>) {
     let check = Line::try_parse_from(["check".to_owned(), path.display().to_string()]).unwrap().check;
     let world = World::read(&check.paths, &check.premises, Timestamp::UNIX_EPOCH, super::Flawed::Judged).unwrap();
     let verifier = check.verifier.value(&check.premises.system_namespace, check.premises.cluster_domain());
-    let text = super::wiring::text(&world, whom, &verifier).unwrap();
+    let text = super::wiring::text(&world, whom, (&verifier, &check.premises.system_namespace)).unwrap();
     let documents = text.split("---\n").filter(|text| text.lines().any(|line| !line.starts_with('#')));
     let read = documents.map(|text| serde_saphyr::from_str(text).unwrap()).collect();
     (text, read)
@@ -297,7 +313,7 @@ fn wiring_names_the_policy_and_the_verifier_for_each_gateway() {
         ),
         (
             Whom::Istio,
-            vec!["AuthorizationPolicy", "AuthorizationPolicy"],
+            vec!["DestinationRule", "AuthorizationPolicy", "AuthorizationPolicy"],
             "pathPrefix: /ext-authz/policy/shop/orders".to_owned(),
         ),
         (Whom::Traefik, vec!["Middleware"], format!("https://{service}/forward-auth/shop/orders")),
@@ -308,6 +324,13 @@ fn wiring_names_the_policy_and_the_verifier_for_each_gateway() {
         assert_eq!(kinds(&documents), wanted, "{text}");
         assert!(text.contains(&holds) && !text.contains("failOpen: true"), "{text}");
     }
+    let (text, documents) = wiring(&policy, Whom::Istio);
+    let name = "countersign-verifier.countersign-system.svc";
+    let tls = serde_json::json!({
+        "mode": "SIMPLE", "sni": name, "subjectAltNames": [name], "credentialName": "countersign-verifier-ca",
+    });
+    let ports = &documents[0]["spec"]["trafficPolicy"]["portLevelSettings"];
+    assert_eq!(*ports, serde_json::json!([{"port": {"number": 9002}, "tls": tls}]), "{text}");
     let (text, documents) = wiring(POLICY, Whom::EnvoyGateway);
     assert!(documents.is_empty() && text.contains("name an HTTPRoute or a Gateway"), "{text}");
 }

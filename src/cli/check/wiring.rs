@@ -11,7 +11,7 @@ use countersign_api::wiring::{
     GATEWAY_GROUP, Verifier, authorization_policy, parts, provider, reference_grant, security_policy,
 };
 use countersign_core::directory::PolicyObject;
-use countersign_core::names::ObjectRef;
+use countersign_core::names::{Namespace, ObjectRef};
 use countersign_core::policy::Target;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,12 +22,15 @@ use crate::cli::manifests::World;
 const IDENTITY: [&str; 4] =
     ["X-Countersign-Subject", "X-Countersign-Client", "X-Countersign-Scope", "X-Countersign-Decision"];
 
+/// The Secret from which a proxy that reads no ConfigMap takes the authorities of the verifier's certificate; nobody makes it.
+const AUTHORITIES: &str = "countersign-verifier-ca";
+
 /// For whom it is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Whom {
     /// SecurityPolicies
     EnvoyGateway,
-    /// Extension provider and AuthorizationPolicies
+    /// DestinationRule, extension provider and AuthorizationPolicies
     Istio,
     /// A Middleware
     Traefik,
@@ -38,25 +41,29 @@ pub(super) enum Whom {
 }
 
 /// All of it as one text.
-pub(super) fn text(world: &World, whom: Whom, verifier: &Verifier) -> Result<String> {
+pub(super) fn text(world: &World, whom: Whom, (verifier, system): (&Verifier, &Namespace)) -> Result<String> {
     let mut text = String::new();
     for policy in world.offline.snapshot.directory.policies() {
-        text.push_str(&of_policy(&policy.object, whom, verifier)?);
+        text.push_str(&of_policy(&policy.object, whom, (verifier, system))?);
     }
     if text.is_empty() {
         text.push_str("# no ScopePolicy of this installation\n");
+    } else if whom == Whom::Istio {
+        text.insert_str(0, &destination_rule(verifier, system)?);
     }
     Ok(text)
 }
 
-fn of_policy(policy: &PolicyObject, whom: Whom, verifier: &Verifier) -> Result<String> {
+fn of_policy(policy: &PolicyObject, whom: Whom, (verifier, system): (&Verifier, &Namespace)) -> Result<String> {
     let object = &policy.object;
     let targets: Vec<_> = policy.source.targets.iter().filter_map(|target| target.as_ref().ok()).collect();
     match whom {
         Whom::EnvoyGateway => envoy_gateway(object, &targets, verifier),
         Whom::Istio => istio(object, &targets, verifier),
         Whom::Traefik => {
-            document(object, "traefik: name it in the routers of this policy's hosts", &traefik(object, verifier))
+            let note = "traefik: name it in the routers of this policy's hosts";
+            let middleware = document(object, note, &traefik(object, verifier))?;
+            Ok(format!("---\n{}{middleware}", authorities(system, object.namespace.as_str())))
         }
         Whom::IngressNginx => document(
             object,
@@ -110,9 +117,38 @@ fn traefik(object: &ObjectRef, verifier: &Verifier) -> Value {
             "address": address(verifier, "forward-auth", object),
             "trustForwardHeader": false,
             "authResponseHeaders": IDENTITY,
-            "tls": {"caSecret": "countersign-verifier-ca"},
+            "tls": {"caSecret": AUTHORITIES},
         }}
     })
+}
+
+/// Has a mesh speak TLS to the verifier: an extension provider does not say whether to.
+fn destination_rule(verifier: &Verifier, system: &Namespace) -> Result<String> {
+    let name = format!("{}.{}.svc", verifier.service, verifier.namespace);
+    let tls = json!({"mode": "SIMPLE", "sni": name, "subjectAltNames": [name], "credentialName": AUTHORITIES});
+    let rule = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+        "metadata": {"name": verifier.service, "namespace": verifier.namespace},
+        "spec": {
+            "host": verifier.host(),
+            "trafficPolicy": {"portLevelSettings": [{"port": {"number": Verifier::HTTP}, "tls": tls}]},
+        }
+    });
+    let note = "# once, for a verifier that serves TLS, as it does by default. A Gateway reads credentialName beside itself; a sidecar reads\n\
+                # none: there write caCertificates with the path of a file in the proxy in its place\n";
+    let secret = authorities(system, "NAMESPACE-OF-THE-GATEWAY");
+    Ok(format!("---\n{note}{secret}{}", serde_saphyr::to_string(&rule)?))
+}
+
+/// How the Secret with the authorities is made for a namespace, as comments.
+fn authorities(system: &Namespace, namespace: &str) -> String {
+    format!(
+        "# Secret {AUTHORITIES} is for you to make, and again when an authority follows another (docs/tls.md):\n\
+         #   kubectl -n {system} get configmap ca-bundle -o jsonpath='{{.data.ca\\.crt}}' |\n\
+         #   kubectl -n {namespace} create secret generic {AUTHORITIES} --from-file=ca.crt=/dev/stdin --dry-run=client -o yaml |\n\
+         #   kubectl apply -f -\n\
+         # Where not the controller makes the verifier's certificate there is no ca-bundle: take the authority of whoever does.\n"
+    )
 }
 
 fn ingress_nginx(object: &ObjectRef, verifier: &Verifier) -> Value {

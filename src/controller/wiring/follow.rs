@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use countersign_api::ScopePolicy;
 use countersign_api::wiring::{
-    AuthorizationPolicy, Gateway, GatewayClass, HttpRoute, Known, MeshConfig, ReferenceGrant, SecurityPolicy, Service,
-    Shelf, place,
+    AuthorizationPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, Known, MeshConfig, ReferenceGrant,
+    SecurityPolicy, Service, Shelf, place,
 };
 use countersign_core::names::ObjectRef;
 use futures::StreamExt;
@@ -45,6 +45,7 @@ enum Step {
 #[derive(Default)]
 struct Watches {
     routes: Option<BoxStream<'static, Step>>,
+    grpc_routes: Option<BoxStream<'static, Step>>,
     gateways: Option<BoxStream<'static, Step>>,
     classes: Option<BoxStream<'static, Step>>,
     security: Option<BoxStream<'static, Step>>,
@@ -65,6 +66,7 @@ impl Watches {
     async fn next(&mut self) -> Option<Step> {
         tokio::select! {
             step = next(&mut self.routes) => step,
+            step = next(&mut self.grpc_routes) => step,
             step = next(&mut self.gateways) => step,
             step = next(&mut self.classes) => step,
             step = next(&mut self.security) => step,
@@ -136,6 +138,7 @@ impl Wirings {
     async fn look(&self, objects: &Objects, watches: &mut Watches) -> Vec<ObjectRef> {
         let wiring = &self.settings.wiring;
         let route = |change| Step::Around(Around::Route(change));
+        let grpc_route = |change| Step::Around(Around::GrpcRoute(change));
         let gateway = |change| Step::Around(Around::Gateway(change));
         let class = |change| Step::Around(Around::Class(change));
         let grants = Selection::namespace(&wiring.verifier.namespace);
@@ -150,6 +153,11 @@ impl Wirings {
             .discover::<GatewayClass>(objects, (&mut watches.classes, all(), class), |seen| &mut seen.world.classes)
             .await;
         if wiring.envoy_gateway {
+            differs |= self
+                .discover::<GrpcRoute>(objects, (&mut watches.grpc_routes, all(), grpc_route), |seen| {
+                    &mut seen.world.grpc_routes
+                })
+                .await;
             differs |= self
                 .discover::<SecurityPolicy>(objects, (&mut watches.security, all(), Step::Security), |seen| {
                     &mut seen.world.security

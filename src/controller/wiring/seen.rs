@@ -8,7 +8,8 @@ use std::sync::Arc;
 use countersign_api::ScopePolicy;
 use countersign_api::scopepolicy::{TargetGroup, TargetKind, TargetRef};
 use countersign_api::wiring::{
-    AuthorizationPolicy, Gateway, GatewayClass, HttpRoute, Known, Place, ReferenceGrant, SecurityPolicy, World, place,
+    AuthorizationPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, Known, Place, ReferenceGrant, SecurityPolicy,
+    World, place,
 };
 use countersign_core::names::{ObjectName, ObjectRef};
 use countersign_core::policy::Target;
@@ -80,6 +81,7 @@ impl Managed for ReferenceGrant {
 /// A change of what is not written here.
 pub(super) enum Around {
     Route(Change<HttpRoute>),
+    GrpcRoute(Change<GrpcRoute>),
     Gateway(Change<Gateway>),
     Class(Change<GatewayClass>),
 }
@@ -170,6 +172,9 @@ impl Seen {
     pub(super) fn see_around(&mut self, around: Around) -> Vec<ObjectRef> {
         let moved = match around {
             Around::Route(change) => see(&mut self.world.routes, change, |old, new| {
+                old.spec == new.spec && old.metadata.labels == new.metadata.labels
+            }),
+            Around::GrpcRoute(change) => see(&mut self.world.grpc_routes, change, |old, new| {
                 old.spec == new.spec && old.metadata.labels == new.metadata.labels
             }),
             Around::Gateway(change) => see(&mut self.world.gateways, change, |old, new| {

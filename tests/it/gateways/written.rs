@@ -103,8 +103,6 @@ async fn somebody_elses_policy_on_the_target_is_left_alone_and_told_what_to_take
     apply_kinds(&testbed);
     let installation = Installation::new(&testbed, &[]);
     let tenant = Tenant::new(&testbed, &installation).await;
-    let _controller = start(&installation).await;
-    tenant.apply(&[GATEWAYS, &route("orders", "edge")].concat());
     let theirs = "---
 apiVersion: gateway.envoyproxy.io/v1alpha1
 kind: SecurityPolicy
@@ -113,7 +111,10 @@ spec:
   targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: orders}]
   cors: {allowOrigins: ['https://www.example.com']}
 ";
-    tenant.apply(&[theirs, &policy("orders", ("HTTPRoute", "orders"))].concat());
+    // Before the controller runs: one that it hears of after the policy may come to lie beside ours.
+    tenant.apply(&[GATEWAYS, &route("orders", "edge"), theirs].concat());
+    let _controller = start(&installation).await;
+    tenant.apply(&policy("orders", ("HTTPRoute", "orders")));
     let said = until(&tenant, "orders", "False TargetHasPolicy").await;
     let before = read(&tenant, "securitypolicy/theirs");
     let (_, taken_in) = said.split_once("extAuth: ").unwrap();

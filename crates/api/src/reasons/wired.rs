@@ -58,8 +58,8 @@ pub(super) const OVERRIDDEN: Reason = policy(
     "False",
     "Overridden",
     [
-        "somebody else's policy stands in the place of this one for some of the traffic, which is not asked about",
-        "name those routes in `targetRefs`, or have their owner remove it",
+        "somebody else's policy stands in the place of this one for some of the traffic (a route, a rule, a listener), which is not asked about",
+        "name those HTTPRoutes in `targetRefs`, or have the owner remove it",
     ],
 );
 pub(super) const HOST_NOT_CLAIMED: Reason = policy(

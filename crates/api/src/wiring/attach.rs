@@ -11,7 +11,8 @@ use countersign_core::names::ObjectRef;
 use countersign_core::policy::{HostPattern, Target};
 use kube::api::ObjectMeta;
 
-use super::kinds::{AuthorizationPolicy, Gateway, HttpRoute, SecurityPolicy};
+use super::kinds::{AuthorizationPolicy, Gateway, SecurityPolicy};
+use super::routes::Route;
 use super::world::{Known, Place, World, beside, shown};
 use super::{Wiring, Word, object_name, parts};
 
@@ -107,7 +108,8 @@ impl Look<'_> {
 
     fn route(&self, target: &Target) -> Result<Attachment, Word> {
         let (place, route) = self.find(&self.world.routes, target)?;
-        let parents: Vec<_> = route.spec.parent_refs.iter().filter_map(|parent| parent.gateway(&place.0)).collect();
+        let route = Route::http(&place, route);
+        let parents: Vec<_> = route.gateways().map(|(gateway, _)| gateway).collect();
         if parents.is_empty() {
             let message = "it is attached to no Gateway: add one to its parentRefs; in an Istio mesh name the Service it stands before in targetRefs";
             return Err(Word::not("TargetNotSupported", message));
@@ -116,7 +118,7 @@ impl Look<'_> {
         if makers.iter().any(|(_, maker)| matches!(maker, Maker::EnvoyGateway)) {
             let elsewhere = makers.iter().find(|(_, maker)| !matches!(maker, Maker::EnvoyGateway));
             let elsewhere = elsewhere.map(|(gateway, maker)| no_route(gateway, maker));
-            return self.envoy_route(target, (&place, route), elsewhere);
+            return self.envoy_route(target, route, elsewhere);
         }
         Err(makers.first().map_or_else(Word::not_read, |(gateway, maker)| no_route(gateway, maker)))
     }
@@ -214,13 +216,15 @@ fn few(all: &[String]) -> String {
     if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
-/// What is refused although it comes to the verifier.
-fn refused(hosts: &[String]) -> Word {
-    let message = format!(
-        "requests for {} are refused, since the policy does not hold the host: claim it in spec.routes, with a NamespaceAllowance",
-        few(hosts)
-    );
-    Word::not("HostNotClaimed", message)
+/// The word on what is refused although it comes to the verifier, if anything is.
+fn refused(hosts: &[String]) -> Option<Word> {
+    let message = || {
+        format!(
+            "requests for {} are refused, since the policy does not hold the host: claim it in spec.routes, with a NamespaceAllowance",
+            few(hosts)
+        )
+    };
+    (!hosts.is_empty()).then(|| Word::not("HostNotClaimed", message()))
 }
 
 /// The gateway's own word on an object of ours, if it is about the newest version of it.
@@ -240,4 +244,3 @@ fn told<'a>(
 }
 
 type AtGateway<'a> = (&'a Place, &'a Gateway);
-type AtRoute<'a> = (&'a Place, &'a HttpRoute);

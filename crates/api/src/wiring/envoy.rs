@@ -4,6 +4,8 @@
 //! headers of a request go to a gRPC service unless `headersToExtAuth` names some; the verifier must see all of them, to take
 //! away forged identities in every spelling.
 
+use std::collections::BTreeMap;
+
 use countersign_core::names::ObjectRef;
 use countersign_core::policy::Target;
 use kube::api::ObjectMeta;
@@ -108,26 +110,19 @@ pub fn reference_grant(policy: &ObjectRef, verifier: &Verifier) -> Option<Refere
     })
 }
 
-/// What of a foreign policy attaches it to a target, for one whose labels are known.
-pub(super) fn attached<'a>(
+/// The parts of a target, whose labels are known, that a policy is attached to; none is the whole. No part: it is attached elsewhere.
+pub(super) fn parts_of<'a>(
     spec: &'a SecurityPolicySpec,
-    (kind, name, labels): (&'a str, &'a str, Option<&'a std::collections::BTreeMap<String, String>>),
-) -> Option<Attached<'a>> {
+    (kind, name, labels): (&str, &str, Option<&BTreeMap<String, String>>),
+) -> Vec<Option<&'a str>> {
     let refs = spec.target_ref.iter().chain(&spec.target_refs);
-    let mut named = refs.filter(|target| target.group == GATEWAY_GROUP && target.kind == kind && target.name == name);
-    if let Some(target) = named.next() {
-        return Some(Attached { section: target.section_name.as_deref() });
-    }
+    let named = refs.filter(|target| target.group == GATEWAY_GROUP && target.kind == kind && target.name == name);
+    let mut parts: Vec<_> = named.map(|target| target.section_name.as_deref()).collect();
     // An expression that is not understood may select it.
     let selected = spec.target_selectors.iter().any(|selector| {
         let has = |(key, value): (&String, &String)| labels.is_some_and(|labels| labels.get(key) == Some(value));
         selector.kind == kind && selector.match_labels.iter().all(has)
     });
-    selected.then_some(Attached { section: None })
-}
-
-/// How a policy is attached to a target.
-pub(super) struct Attached<'a> {
-    /// To this part of it only.
-    pub(super) section: Option<&'a str>,
+    parts.extend(selected.then_some(None));
+    parts
 }

@@ -6,27 +6,27 @@ use std::collections::BTreeSet;
 
 use countersign_core::policy::HostPattern;
 
-use super::kinds::{Gateway, HttpRoute};
+use super::kinds::Gateway;
+use super::routes::Route;
 use super::world::{Place, World};
 
 /// Every host.
 const EVERY: &str = "*";
 
 /// The hosts of requests that come through a route.
-pub(super) fn of_route(world: &World, (namespace, _): &Place, route: &HttpRoute) -> BTreeSet<String> {
-    if !route.spec.hostnames.is_empty() {
-        return route.spec.hostnames.iter().cloned().collect();
+pub(super) fn of_route(world: &World, route: Route<'_>) -> BTreeSet<String> {
+    if !route.hostnames.is_empty() {
+        return route.hostnames.iter().cloned().collect();
     }
-    let parents = route.spec.parent_refs.iter().filter_map(|parent| {
-        let gateway = world.gateways.get(&parent.gateway(namespace)?)?;
-        Some(of_listeners(gateway, parent.section_name.as_deref()))
-    });
-    parents.flatten().collect()
+    let listeners = |(gateway, section): (Place, Option<&str>)| {
+        world.gateways.get(&gateway).map(|gateway| of_listeners(gateway, section).collect::<Vec<_>>())
+    };
+    route.gateways().filter_map(listeners).flatten().collect()
 }
 
 /// The hosts of requests that come through a Gateway: those of its routes, or, while it has none, of its listeners.
 pub(super) fn of_gateway(world: &World, place: &Place, gateway: &Gateway) -> BTreeSet<String> {
-    let routes: BTreeSet<_> = world.routes_of(place).flat_map(|(at, route)| of_route(world, at, route)).collect();
+    let routes: BTreeSet<_> = world.routes_of(place).flat_map(|route| of_route(world, route)).collect();
     if routes.is_empty() { of_listeners(gateway, None).collect() } else { routes }
 }
 

@@ -9,43 +9,6 @@ use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What an HTTPRoute says.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[kube(
-    group = "gateway.networking.k8s.io",
-    version = "v1",
-    kind = "HTTPRoute",
-    root = "HttpRoute",
-    plural = "httproutes",
-    namespaced,
-    schema = "disabled",
-    derive = "PartialEq",
-    doc = "Which requests go where."
-)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HttpRouteSpec {
-    /// Hosts; none: those of the listeners.
-    pub hostnames: Vec<String>,
-    /// The gateways it is attached to.
-    pub parent_refs: Vec<ParentRef>,
-}
-
-/// A gateway a route is attached to.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ParentRef {
-    /// Absent: `gateway.networking.k8s.io`.
-    pub group: Option<String>,
-    /// Absent: `Gateway`.
-    pub kind: Option<String>,
-    /// Absent: the route's.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// A listener; absent: all.
-    pub section_name: Option<String>,
-}
-
 /// What a Gateway says.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(

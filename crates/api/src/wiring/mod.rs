@@ -14,6 +14,7 @@ mod envoy;
 mod hosts;
 mod istio;
 mod kinds;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -26,6 +27,7 @@ pub use attach::{Attachment, Subject, attach};
 pub use envoy::{reference_grant, security_policy};
 pub use istio::{Expected, MeshConfig, authorization_policy, provider, provider_name};
 pub use kinds::*;
+pub use routes::{GrpcRoute, GrpcRouteSpec, HttpRoute, HttpRouteSpec, ParentRef};
 pub use world::{Known, Place, Service, Shelf, World, place};
 
 /// The context extension that names the policy to a verifier.

@@ -9,7 +9,8 @@ use countersign_core::names::{Namespace, ObjectRef};
 use kube::api::ObjectMeta;
 
 use super::istio::MeshConfig;
-use super::kinds::{AuthorizationPolicy, Gateway, GatewayClass, HttpRoute, ParentRef, SecurityPolicy};
+use super::kinds::{AuthorizationPolicy, Gateway, GatewayClass, SecurityPolicy};
+use super::routes::{GrpcRoute, HttpRoute, Route};
 
 /// Namespace and name; of what has no namespace, that is empty.
 pub type Place = (String, String);
@@ -34,6 +35,8 @@ pub enum Known<K> {
 pub struct World {
     /// HTTPRoutes.
     pub routes: Known<HttpRoute>,
+    /// GRPCRoutes: no policy names one, but somebody's policy on one may stand in the place of a Gateway's.
+    pub grpc_routes: Known<GrpcRoute>,
     /// Gateways.
     pub gateways: Known<Gateway>,
     /// GatewayClasses.
@@ -98,21 +101,10 @@ impl World {
     }
 
     /// The routes attached to a Gateway.
-    pub(super) fn routes_of<'a>(&'a self, gateway: &'a Place) -> impl Iterator<Item = (&'a Place, &'a Arc<HttpRoute>)> {
-        let all = self.routes.all().into_iter().flatten();
-        all.filter(move |((namespace, _), route)| {
-            route.spec.parent_refs.iter().any(|parent| parent.gateway(namespace).as_ref() == Some(gateway))
-        })
-    }
-}
-
-impl ParentRef {
-    /// The Gateway it names, if it names one; from a route of this namespace.
-    pub(super) fn gateway(&self, of: &str) -> Option<Place> {
-        let group = self.group.as_deref().is_none_or(|group| group == super::GATEWAY_GROUP);
-        let kind = self.kind.as_deref().is_none_or(|kind| kind == "Gateway");
-        let namespace = self.namespace.clone().unwrap_or_else(|| of.to_owned());
-        (group && kind).then(|| (namespace, self.name.clone()))
+    pub(super) fn routes_of<'a>(&'a self, gateway: &'a Place) -> impl Iterator<Item = Route<'a>> {
+        let http = self.routes.all().into_iter().flatten().map(|(place, route)| Route::http(place, route));
+        let grpc = self.grpc_routes.all().into_iter().flatten().map(|(place, route)| Route::grpc(place, route));
+        http.chain(grpc).filter(move |route| route.gateways().any(|(place, _)| place == *gateway))
     }
 }
 

@@ -1,82 +1,95 @@
 //! Targets of Envoy Gateway.
 //!
-//! Of several SecurityPolicies on one target the oldest holds; one on a route takes the place of one on its Gateway, unless
-//! it is to be merged. So ours never joins a foreign one on the same target, is merged with a foreign one of the Gateway
-//! that asks nobody, and says so where a foreign one takes its place.
+//! Of several SecurityPolicies on one part of a target the oldest holds, and by name where they are as old; one on a rule of a
+//! route stands before one on the route, that before one on a listener, and that before one on the Gateway. The nearer takes the place
+//! of the farther, unless it is to be merged. So ours never joins a foreign one that holds the same target, is merged with a foreign
+//! one of the Gateway that asks nobody, and says so where a foreign one takes its place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_core::policy::Target;
 
-use super::{AtGateway, AtRoute, Attachment, Look, few, refused, taken, told};
-use crate::wiring::envoy::{Attached, asks_for, attached, ext_auth, security_policy};
+use super::{AtGateway, Attachment, Look, few, refused, taken, told};
+use crate::wiring::envoy::{asks_for, ext_auth, parts_of, security_policy};
 use crate::wiring::hosts::{not_held, of_gateway, of_route};
-use crate::wiring::kinds::{HttpRoute, SecurityPolicy};
+use crate::wiring::kinds::SecurityPolicy;
+use crate::wiring::routes::Route;
 use crate::wiring::world::{Place, beside, shown};
-use crate::wiring::{Word, object_name, parts};
+use crate::wiring::{Word, object_name};
 
-/// A policy somebody else wrote.
-type Foreign<'a> = (&'a Place, &'a Arc<SecurityPolicy>, Attached<'a>);
+/// A policy that is not this ScopePolicy's.
+type Foreign<'a> = (&'a Place, &'a Arc<SecurityPolicy>);
+
+/// What is looked at: its namespace, kind and name, and its labels.
+type At<'a> = (&'a str, (&'a str, &'a str), Option<&'a BTreeMap<String, String>>);
 
 impl Look<'_> {
     /// A route of Envoy Gateway's; `elsewhere` is the word on a Gateway of somebody else's that it is attached to as well.
     pub(super) fn envoy_route(
         &self,
         target: &Target,
-        (place, route): AtRoute<'_>,
+        route: Route<'_>,
         elsewhere: Option<Word>,
     ) -> Result<Attachment, Word> {
         self.envoy_ready()?;
-        let (_, kind, name) = parts(target);
-        let foreign = self.foreign(&place.0, (kind, name), route.metadata.labels.as_ref());
-        if let Some(attachment) = self.has_policy(target, foreign.first())? {
+        let mut rules = self.holders((&route.place.0, (route.kind, &route.place.1), route.labels));
+        let whole = rules.remove(&None);
+        let instead = self.instead(&rules);
+        let hosts = not_held(&of_route(self.world, route), &self.subject.hosts);
+        let word = elsewhere.or_else(|| overridden(&instead)).or_else(|| refused(&hosts));
+        if let Some(attachment) = self.has_policy(target, whole, word.clone())? {
             return Ok(attachment);
         }
         let mut merged = false;
-        for parent in route.spec.parent_refs.iter().filter_map(|parent| parent.gateway(&place.0)) {
-            let labels = self.world.gateways.get(&parent).and_then(|gateway| gateway.metadata.labels.as_ref());
-            for (at, theirs, _) in self.foreign(&parent.0, ("Gateway", &parent.1), labels) {
+        for (gateway, listener) in route.gateways() {
+            let labels = self.world.gateways.get(&gateway).and_then(|gateway| gateway.metadata.labels.as_ref());
+            let holders = self.holders((&gateway.0, ("Gateway", &gateway.1), labels));
+            let concern = |part: Option<&str>| part.is_none() || listener.is_none() || part == listener;
+            for (_, (at, theirs)) in holders.into_iter().filter(|(part, _)| concern(*part)) {
                 let theirs_asks = theirs.spec.ext_auth.is_some();
                 if theirs_asks && !self.is_of_installation(theirs) {
-                    let message = format!(
-                        "SecurityPolicy {} of its Gateway asks another service about every request, and this one would take its place: {}",
-                        shown(at),
-                        "name the Gateway in targetRefs instead, or have its owner take extAuth out"
-                    );
-                    return Err(Word::not("TargetHasPolicy", message));
+                    return Err(asks_another(at));
                 }
                 merged |= !theirs_asks;
             }
         }
-        let hosts = not_held(&of_route(self.world, place, route), &self.subject.hosts);
-        let word = elsewhere.or_else(|| (!hosts.is_empty()).then(|| refused(&hosts)));
         self.write(target, merged, word)
     }
 
     pub(super) fn envoy_gateway(&self, target: &Target, (place, gateway): AtGateway<'_>) -> Result<Attachment, Word> {
         self.envoy_ready()?;
-        let (_, kind, name) = parts(target);
-        let foreign = self.foreign(&place.0, (kind, name), gateway.metadata.labels.as_ref());
-        let (sections, whole): (Vec<_>, Vec<_>) = foreign.into_iter().partition(|(.., how)| how.section.is_some());
-        if let Some(attachment) = self.has_policy(target, whole.first())? {
+        if self.world.routes.is_unread() || self.world.grpc_routes.is_unread() {
+            return Err(Word::not_read());
+        }
+        let mut listeners = self.holders((&place.0, ("Gateway", &place.1), gateway.metadata.labels.as_ref()));
+        let whole = listeners.remove(&None);
+        let mut instead = self.instead(&listeners);
+        for route in self.world.routes_of(place) {
+            instead.extend(self.instead(&self.holders((&route.place.0, (route.kind, &route.place.1), route.labels))));
+        }
+        let hosts = not_held(&of_gateway(self.world, place, gateway), &self.subject.hosts);
+        let word = overridden(&instead).or_else(|| refused(&hosts));
+        if let Some(attachment) = self.has_policy(target, whole, word.clone())? {
             return Ok(attachment);
         }
-        let mut instead: Vec<_> = sections.iter().map(|(at, ..)| format!("SecurityPolicy {}", shown(at))).collect();
-        instead.extend(self.world.routes_of(place).flat_map(|(at, route)| self.takes_over(at, route)));
-        let hosts = not_held(&of_gateway(self.world, place, gateway), &self.subject.hosts);
-        let word =
-            if instead.is_empty() { (!hosts.is_empty()).then(|| refused(&hosts)) } else { Some(overridden(&instead)) };
         self.write(target, false, word)
     }
 
-    /// Foreign policies on a route that take the place of its Gateway's.
-    fn takes_over(&self, place: &Place, route: &HttpRoute) -> Vec<String> {
-        let all = self.foreign(&place.0, ("HTTPRoute", &place.1), route.metadata.labels.as_ref());
-        let over = all.into_iter().filter(|(_, theirs, _)| {
+    /// Of nearer policies those that take the place of one that asks the verifier, for people. One on a rule or a listener is never
+    /// merged with that of the whole.
+    fn instead(&self, nearer: &BTreeMap<Option<&str>, Foreign<'_>>) -> Vec<String> {
+        let apart = nearer.iter().filter(|(part, (_, theirs))| {
             let spec = &theirs.spec;
-            !self.is_of_installation(theirs) && (spec.merge_type.is_none() || spec.ext_auth.is_some())
+            let merged = part.is_none() && spec.merge_type.is_some() && spec.ext_auth.is_none();
+            let asks = asks_for(spec, self.subject.object, &self.wiring.verifier);
+            !merged && !asks && !self.is_of_installation(theirs)
         });
-        over.map(|(at, ..)| format!("SecurityPolicy {}", shown(at))).collect()
+        let named = apart.map(|(part, (at, _))| match part {
+            Some(part) => format!("SecurityPolicy {} (part {part})", shown(at)),
+            None => format!("SecurityPolicy {}", shown(at)),
+        });
+        named.collect()
     }
 
     fn envoy_ready(&self) -> Result<(), Word> {
@@ -95,20 +108,21 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Policies on a target that are not this policy's.
-    fn foreign<'a>(
-        &'a self,
-        namespace: &str,
-        (kind, name): (&'a str, &'a str),
-        labels: Option<&'a std::collections::BTreeMap<String, String>>,
-    ) -> Vec<Foreign<'a>> {
-        let all = self
-            .world
-            .security
-            .of(namespace)
-            .filter_map(|(at, theirs)| Some((at, theirs, attached(&theirs.spec, (kind, name, labels))?)));
-        all.filter(|(_, theirs, _)| (self.subject.owner)(&theirs.metadata).as_ref() != Some(self.subject.object))
-            .collect()
+    /// Who holds each part of a target, where that is not this ScopePolicy's: the oldest, by name where they are as old.
+    fn holders(&self, (namespace, (kind, name), labels): At<'_>) -> BTreeMap<Option<&str>, Foreign<'_>> {
+        let mut all: Vec<_> = self.world.security.of(namespace).collect();
+        // What is as old stays in the order of names.
+        all.sort_by_key(|(_, policy)| policy.metadata.creation_timestamp.as_ref().map(|created| created.0));
+        let mut holders = BTreeMap::new();
+        for (at, policy) in all {
+            for part in parts_of(&policy.spec, (kind, name, labels)) {
+                holders.entry(part).or_insert((at, policy));
+            }
+        }
+        let is_ours =
+            |policy: &SecurityPolicy| (self.subject.owner)(&policy.metadata).as_ref() == Some(self.subject.object);
+        holders.retain(|_, (_, policy)| !is_ours(policy));
+        holders
     }
 
     /// Whether a policy is Countersign's, for whichever ScopePolicy.
@@ -116,15 +130,21 @@ impl Look<'_> {
         (self.subject.owner)(&theirs.metadata).is_some()
     }
 
-    /// What becomes of a target that somebody else's policy has: it may have taken in what is needed.
-    fn has_policy(&self, target: &Target, foreign: Option<&Foreign<'_>>) -> Result<Option<Attachment>, Word> {
-        let Some((at, theirs, _)) = foreign else { return Ok(None) };
+    /// What becomes of a target that somebody else's policy holds: it may have taken in what is needed; then the word is what keeps
+    /// requests from being asked about or served all the same, if anything does.
+    fn has_policy(
+        &self,
+        target: &Target,
+        foreign: Option<Foreign<'_>>,
+        word: Option<Word>,
+    ) -> Result<Option<Attachment>, Word> {
+        let Some((at, theirs)) = foreign else { return Ok(None) };
         if let Some(owner) = (self.subject.owner)(&theirs.metadata) {
             return Err(Word::not("TargetHasPolicy", taken(&owner)));
         }
         let (policy, verifier) = (self.subject.object, &self.wiring.verifier);
         if asks_for(&theirs.spec, policy, verifier) {
-            let word = Word::wired(format!("SecurityPolicy {} asks the verifier", shown(at)));
+            let word = word.unwrap_or_else(|| Word::wired(format!("SecurityPolicy {} asks the verifier", shown(at))));
             return Ok(Some(Attachment { refers: true, ..self.kept(target, word) }));
         }
         let auth = serde_json::to_string(&ext_auth(policy, verifier)).unwrap_or_default();
@@ -173,10 +193,22 @@ fn awaiting(name: &str) -> Word {
     Word::unknown("AwaitingGateway", message)
 }
 
-fn overridden(instead: &[String]) -> Word {
+/// The word where others take the place of what asks the verifier, if any do.
+fn overridden(instead: &[String]) -> Option<Word> {
+    let message = || {
+        format!(
+            "not everything that comes through is asked about: in the place of this one stands {}; name HTTPRoutes in targetRefs in the place of their Gateway, or have the owner remove it",
+            few(instead)
+        )
+    };
+    (!instead.is_empty()).then(|| Word::not("Overridden", message()))
+}
+
+fn asks_another(at: &Place) -> Word {
     let message = format!(
-        "not everything that comes through is asked about: in the place of this one stands {}; name those routes in targetRefs, or have their owner remove it",
-        few(instead)
+        "SecurityPolicy {} of its Gateway asks another service about every request, and this one would take its place: {}",
+        shown(at),
+        "name the Gateway in targetRefs instead, or have its owner take extAuth out"
     );
-    Word::not("Overridden", message)
+    Word::not("TargetHasPolicy", message)
 }

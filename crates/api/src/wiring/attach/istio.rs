@@ -28,7 +28,7 @@ impl Look<'_> {
         self.istio_ready()?;
         let hosts = not_held(&of_gateway(self.world, place, gateway), &self.subject.hosts);
         let ours = authorization_policy(self.subject.object, target, None);
-        self.authorize(target, ours, (!hosts.is_empty()).then(|| refused(&hosts)))
+        self.authorize(target, ours, refused(&hosts))
     }
 
     /// A Service is wired where its namespace is in the mesh; everywhere else it only claims its names.

@@ -10,8 +10,10 @@ use kube::api::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::envoy::ext_auth;
 use super::*;
 
+mod holders;
 mod istio;
 mod property;
 
@@ -72,6 +74,7 @@ fn world(policies: &[Value]) -> World {
             route("unclaimed", &["api.example.com", "www.example.org"], &["edge"]),
             route("inherits", &[], &["edge"]),
         ]),
+        grpc_routes: shelf(&[]),
         gateways: shelf(&[
             gateway(("infra", "edge"), "eg"),
             gateway(("infra", "mesh"), "istio"),
