@@ -203,7 +203,7 @@ impl<'a> Roles<'a> {
     /// Keeps what ServiceAccount tokens are checked with; without a cluster nobody makes such tokens.
     fn cluster_keys(&mut self) -> Option<ClusterKeys> {
         let Objects::Kube(store) = &self.objects else { return None };
-        let keys = ClusterKeys::new(self.site.settings.timings.offline_grace);
+        let keys = ClusterKeys::new(self.site.settings.timings.offline_grace, &self.process.metrics);
         let follow = keys.clone().follow(store.clone(), self.process.clock.clone(), self.process.supervisor.shutdown());
         self.process.supervisor.spawn("cluster-keys", follow);
         Some(keys)

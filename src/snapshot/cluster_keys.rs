@@ -16,6 +16,7 @@ use std::time::Duration;
 use countersign_core::token::{ClusterIssuer, ClusterKeysError};
 use futures::FutureExt;
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::objects::{Error, KubeStore};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
+use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Shutdown;
 
 /// How long a key set is used before it is asked for again.
@@ -48,6 +50,8 @@ pub struct ClusterKeys {
     /// How long a key set is used at most, whatever the API server says meanwhile.
     longest: Duration,
     wanted: Arc<Notify>,
+    /// When the set was read, for those who watch whether it still can be.
+    read_at: Gauge,
 }
 
 /// A key set, and when it was read.
@@ -70,8 +74,12 @@ impl Known {
 
 impl ClusterKeys {
     /// Nothing is known yet, and what will be is used so long at most.
-    pub fn new(longest: Duration) -> Self {
-        Self { known: Live::new(None), longest, wanted: Arc::default() }
+    pub fn new(longest: Duration, metrics: &Metrics) -> Self {
+        let read_at = metrics.gauge(
+            "issuer_cluster_keys_read_seconds",
+            "When the keys of the cluster's ServiceAccount tokens were last read, in seconds since 1970; 0 before the first time",
+        );
+        Self { known: Live::new(None), longest, wanted: Arc::default(), read_at }
     }
 
     /// What is known, if that was not read too long ago.
@@ -122,6 +130,7 @@ impl ClusterKeys {
             let again = match discovered {
                 Ok(issuer) => {
                     fails = false;
+                    self.read_at.set(read_at.as_second());
                     self.known.publish(Some(Known { issuer: Arc::new(issuer), read_at }));
                     PERIOD
                 }

@@ -194,6 +194,26 @@ async fn while_the_api_server_is_away_the_keys_known_so_far_are_used_but_not_for
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_is_told_when_the_keys_were_last_read() {
+    let shop = Shop::open();
+    let told = || {
+        let text = shop.metrics.encode().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("countersign_issuer_cluster_keys_read_seconds "));
+        line.unwrap_or(&text).parse::<i64>().expect("a time")
+    };
+    assert_eq!(told(), 0);
+    shop.pass(Duration::from_mins(6)).await;
+    let at = told();
+    assert!((BEGAN + 290..=BEGAN + 360).contains(&at), "asked again after five minutes: {at}");
+    shop.cluster.set(None);
+    shop.pass(Duration::from_hours(2)).await;
+    assert_eq!(told(), at, "while the API server is away");
+    shop.cluster.set(Some(shop.key.jwks()));
+    shop.pass(Duration::from_secs(11)).await;
+    assert!(told() > at);
+}
+
+#[tokio::test(start_paused = true)]
 async fn before_the_keys_are_known_nobody_is_told_that_an_assertion_is_wrong() {
     let shop = Shop::open();
     shop.cluster.set(None);
@@ -225,7 +245,7 @@ async fn where_pods_are_watched_a_deleted_ones_token_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_cluster_no_assertion_is_good() {
-    let shop = Shop { world: World::new(), cluster: Arc::default(), key: Key::new("one") };
+    let shop = Shop { world: World::new(), cluster: Arc::default(), key: Key::new("one"), metrics: Metrics::new() };
     shop.put("shop", "cart", &["cart"]);
     let answer = shop.ask(&shop.key.token(&claims("shop", "cart")), None).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);

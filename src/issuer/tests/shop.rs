@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::world::{Answer, BEGAN, ISSUER, World, basic, client_object, encode};
 use crate::http::body::BodyLimits;
 use crate::http::credentials::JWT_BEARER;
+use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::Supervisor;
 use crate::snapshot::cluster_keys::{ClusterKeys, DiscoveryError};
 use crate::snapshot::pods::Pods;
@@ -43,6 +44,7 @@ pub(super) struct Shop {
     pub(super) world: World,
     pub(super) cluster: Arc<Cluster>,
     pub(super) key: Key,
+    pub(super) metrics: Metrics,
 }
 
 impl Key {
@@ -109,14 +111,15 @@ impl Shop {
 
     pub(super) fn with_pods(pods: Option<Pods>) -> Self {
         let (key, cluster) = (Key::new("one"), Arc::new(Cluster::default()));
-        let keys = ClusterKeys::new(Timings::default().offline_grace);
+        let metrics = Metrics::new();
+        let keys = ClusterKeys::new(Timings::default().offline_grace, &metrics);
         cluster.set(Some(key.jwks()));
         let world = World::with(BodyLimits::default(), (Some(keys.clone()), pods));
         let asks = Arc::clone(&cluster);
         let follow =
             keys.keep(world.clock.clone(), Supervisor::new().shutdown(), move || std::future::ready(asks.answer()));
         drop(tokio::spawn(follow));
-        let shop = Self { world, cluster, key };
+        let shop = Self { world, cluster, key, metrics };
         shop.put("shop", "cart", &["cart", "cart-jobs"]);
         shop
     }
