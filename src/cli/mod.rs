@@ -23,6 +23,7 @@ mod out;
 mod process;
 mod roles;
 mod standalone;
+mod store;
 mod token;
 mod traces;
 mod usage;

@@ -12,6 +12,7 @@ use clap::Args;
 use countersign_core::names::{IssuerName, Namespace};
 use countersign_core::timings::Timings;
 
+use super::store::Kind;
 use super::usage::{Usage, require};
 use crate::objects::{Error, KubeStore, Objects, Options};
 use crate::runtime::clock::Clock;
@@ -33,6 +34,9 @@ pub(crate) struct Installation {
     /// several times; by default only the issuer's own URLs and the API server's names
     #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
     pub(crate) reserved_audience: Vec<countersign_core::names::Audience>,
+    /// Where issuers note which assertions were used (PrivateKeyJwt): say the same to every role
+    #[arg(long, env = "COUNTERSIGN_STORE", value_enum, default_value_t = Kind::None, value_name = "KIND")]
+    pub(crate) store: Kind,
     #[command(flatten)]
     pub(crate) timings: TimingFlags,
 }

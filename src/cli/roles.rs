@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::ca_file::CaFile;
 use super::options::{Installation, Tls};
 use super::process::Process;
+use super::store::Kind;
 use super::usage::Usage;
 use crate::admission::{self, RingUse};
 use crate::controller::connections::Connections;
@@ -44,6 +45,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::pods::Pods;
 use crate::snapshot::{Feed, Role, Sources};
+use crate::store::Store;
 use crate::verifier::{self, Verifier};
 
 /// What an installation is, as values.
@@ -66,6 +68,7 @@ impl Site {
             reserved: Reserved::new(issuer_url, &flags.cluster_domain, audiences),
             timings,
             conflicts,
+            notes_uses: flags.store != Kind::None,
         };
         Ok(Self { layout, settings: Arc::new(settings) })
     }
@@ -81,6 +84,7 @@ pub(crate) struct Roles<'a> {
     /// Holds once the first snapshot is there.
     listed: Condition,
     pods: Option<Pods>,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl<'a> Roles<'a> {
@@ -96,7 +100,7 @@ impl<'a> Roles<'a> {
         let feed = Feed::new(sources, role, listed.clone(), &process.metrics);
         let live = feed.live();
         process.supervisor.spawn("snapshot", feed.run(process.supervisor.shutdown()));
-        Self { process, objects, site, replica, live, listed, pods: None }
+        Self { process, objects, site, replica, live, listed, pods: None, store: None }
     }
 
     /// Reconciles while this process leads.
@@ -186,6 +190,7 @@ impl<'a> Roles<'a> {
             cluster_keys,
             pods: self.pods.take(),
             clients: tls.clients.clone(),
+            store: self.store.take(),
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));
@@ -198,6 +203,11 @@ impl<'a> Roles<'a> {
         let follow = pods.clone().follow(self.objects.clone(), self.live.clone(), self.process.supervisor.shutdown());
         self.process.supervisor.spawn("pods", follow);
         self.pods = Some(pods);
+    }
+
+    /// Has the issuer note here which assertions were used.
+    pub(crate) fn note_uses(&mut self, store: Option<Arc<dyn Store>>) {
+        self.store = store;
     }
 
     /// Keeps what ServiceAccount tokens are checked with; without a cluster nobody makes such tokens.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -13,6 +14,7 @@ use super::check::existing;
 use super::options::{self, Installation, Tls};
 use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
+use super::store::Kind;
 use super::usage::require;
 use super::verifier::Wires;
 use crate::controller::oauth_client::SecretAccess;
@@ -20,6 +22,7 @@ use crate::objects::lease::LeaseTimings;
 use crate::objects::{FolderStore, Objects, folder};
 use crate::runtime::clock::Clock;
 use crate::snapshot::Role;
+use crate::store::Embedded;
 
 /// Where issuer and verifier answer over HTTP unless the flags say something else.
 pub(crate) const DEFAULTS: [&str; 2] = ["127.0.0.1:8080", "127.0.0.1:9002"];
@@ -98,7 +101,9 @@ impl Standalone {
         // then binding it below fails, loudly.
         let listen = if self.listen.port() == 0 { free_port(self.listen).await? } else { self.listen };
         let issuer_url = self.issuer_url.unwrap_or_else(|| format!("http://{listen}"));
-        let site = Site::new(&self.installation, &issuer_url, timings, Conflicts::Error)?;
+        let installation = Installation { store: Kind::Embedded, ..self.installation };
+        let site = Site::new(&installation, &issuer_url, timings, Conflicts::Error)?;
+        let uses = self.data.join("store.redb");
         let settings = folder::Settings {
             manifests: Some(self.manifests),
             data: Some(self.data),
@@ -110,6 +115,8 @@ impl Standalone {
         let mut roles =
             Roles::start(&mut process, Objects::Folder(store), site, "standalone".to_owned(), Role::Standalone);
         roles.controller((LeaseTimings::default(), SecretAccess::WATCHED), None, None, None);
+        let uses = Embedded::open(Some(&uses)).with_context(|| format!("cannot use the store {}", uses.display()))?;
+        roles.note_uses(Some(Arc::new(uses)));
         let plain = Tls::plain();
         let issuer = roles.issuer(listen, &plain).await?;
         let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;

@@ -1,5 +1,5 @@
 //! Whether a client is who it says it is: a value the controller signed for it, one on record, a ServiceAccount's
-//! token, or a certificate.
+//! token, an assertion of its own, or a certificate.
 //!
 //! ```text
 //! secrets ─► proven before, or too many failures? ─┐
@@ -24,12 +24,14 @@ use crate::http::limiter::{Cell, Limiter, Rate};
 use crate::issuer::Parts;
 use crate::issuer::assertions::{self, Assertions};
 use crate::issuer::certificates::Shown;
+use crate::issuer::own_keys::{self, Own, OwnKeys};
 use crate::issuer::seats::{Seat, Seats};
 use crate::issuer::secrets::{Attempt, Secrets};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::tls::{ClientCertificate, ClientJudge};
 use crate::snapshot::Snapshot;
+use crate::store::Use;
 
 /// Failures of one client from one address.
 const OF_CLIENT: Rate = Rate { burst: 20, every: Duration::from_secs(1) };
@@ -57,12 +59,23 @@ pub(crate) struct Caller {
     pub(crate) bound_to: Option<Thumbprint>,
 }
 
+/// Which request presents something.
+#[derive(Debug)]
+pub(crate) struct Origin<'a> {
+    pub(crate) peer: Option<IpAddr>,
+    /// The certificate the connection showed.
+    pub(crate) shown: Option<&'a ClientCertificate>,
+    /// The use of an assertion this request noted: it may have to be looked at again, by a newer snapshot.
+    pub(crate) noted: &'a mut Option<Use>,
+}
+
 /// Checks clients.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     secrets: Secrets,
     assertions: Assertions,
     clients: Option<ClientJudge>,
+    own_keys: OwnKeys,
     clock: Clock,
     of_client: Limiter,
     of_address: Limiter,
@@ -108,6 +121,7 @@ impl Authenticator {
             secrets: Secrets::new(parts),
             assertions: Assertions::new(parts),
             clients: parts.clients.clone(),
+            own_keys: OwnKeys::new(parts),
             clock: parts.clock.clone(),
             of_client: Limiter::new(OF_CLIENT, CELLS),
             of_address: Limiter::new(OF_ADDRESS, CELLS),
@@ -123,13 +137,15 @@ impl Authenticator {
         &self,
         live: &Live<Snapshot>,
         presented: &Presented<'_>,
-        (peer, shown): (Option<IpAddr>, Option<&ClientCertificate>),
+        Origin { peer, shown, noted }: Origin<'_>,
     ) -> Result<Caller, Refusal> {
         match presented {
             Presented::Secret { client_id, secret } => self.by_secret(live, (client_id, secret), peer).await,
-            Presented::Assertion { client_id, assertion } => {
-                self.by_assertion(live, (*client_id, assertion), peer).await
-            }
+            // Whose assertion it is, its `iss` says: a client id names its client, anything else is not of a client's own key.
+            Presented::Assertion { client_id, assertion } => match own_keys::claimed(assertion) {
+                Some(id) => self.by_own_key(live, Own { id, named: *client_id, assertion }, (peer, noted)).await,
+                None => self.by_assertion(live, (*client_id, assertion), peer).await,
+            },
             // A certificate counts where nothing else is presented: many a connection shows one for other reasons.
             Presented::Public { client_id } => match shown {
                 Some(shown) => self.by_certificate(live.load_full(), client_id, (source(peer), shown)),
@@ -160,6 +176,26 @@ impl Authenticator {
             Some(caller) if self.assertions.is_there(&token).await? => Ok(caller),
             _ => Err(self.failed(id, peer, now)),
         }
+    }
+
+    /// What is found good is noted as used: last of all, and once a request. Nobody is held back, as with a pod's token.
+    async fn by_own_key(
+        &self,
+        live: &Live<Snapshot>,
+        own: Own<'_>,
+        (peer, noted): (Option<IpAddr>, &mut Option<Use>),
+    ) -> Result<Caller, Refusal> {
+        let (peer, now, snapshot) = (source(peer), self.clock.now(), live.load_full());
+        let Some(((client, spec), used)) = self.own_keys.verify(&snapshot, &own, now) else {
+            return Err(self.failed(own.id.as_str(), peer, now));
+        };
+        if *noted != Some(used) {
+            if !self.own_keys.is_first(used, now).await? {
+                return Err(self.failed(own.id.as_str(), peer, now));
+            }
+            *noted = Some(used);
+        }
+        Ok(Caller { snapshot, client, spec, bound_to: None })
     }
 
     async fn by_secret(

@@ -17,11 +17,12 @@ use crate::http::credentials::presented;
 use crate::http::error::Refusal;
 use crate::http::form::Form;
 use crate::issuer::Issuer;
-use crate::issuer::authenticate::Caller;
+use crate::issuer::authenticate::{Caller, Origin};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::serve::Peer;
 use crate::runtime::tls::ClientCertificate;
 use crate::runtime::traces::Span;
+use crate::store::Use;
 
 /// Which endpoint was called.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub(super) struct Call {
     peer: Option<IpAddr>,
     /// The certificate the connection showed.
     shown: Option<ClientCertificate>,
+    /// The use of an assertion it noted.
+    noted: Option<Use>,
     /// The client, once it authenticated.
     pub(super) client: Option<ClientId>,
     /// What was done that somebody may ask about later.
@@ -129,7 +132,7 @@ impl Call {
         let span = Span::server(endpoint.name(), |header| {
             lines.for_each(|(name, value)| header(name.as_str(), value.as_bytes()));
         });
-        Self { endpoint, begun: Instant::now(), span, peer, shown, client: None, deed: None }
+        Self { endpoint, begun: Instant::now(), span, peer, shown, noted: None, client: None, deed: None }
     }
 
     /// Who calls, by the credentials in the request.
@@ -140,8 +143,8 @@ impl Call {
         form: &Form<'_>,
     ) -> Result<Caller, Refusal> {
         let presented = presented(&received.parts.headers, form)?;
-        let from = (self.peer, self.shown.as_ref());
-        let caller = issuer.authenticator.authenticate(&issuer.parts.snapshot, &presented, from).await?;
+        let origin = Origin { peer: self.peer, shown: self.shown.as_ref(), noted: &mut self.noted };
+        let caller = issuer.authenticator.authenticate(&issuer.parts.snapshot, &presented, origin).await?;
         self.client = Some(caller.spec.client_id.clone());
         Ok(caller)
     }

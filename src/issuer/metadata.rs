@@ -20,12 +20,22 @@ pub(crate) struct Metadata {
     pub(crate) openid_configuration: Bytes,
 }
 
+/// What clients may prove who they are by, besides a secret.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Methods {
+    /// Assertions signed with a key of their own.
+    pub(crate) own_keys: bool,
+    /// A certificate.
+    pub(crate) certificates: bool,
+}
+
 impl Metadata {
-    /// `certificates`: whether clients may prove who they are by one.
-    pub(crate) fn new(issuer_url: &str, certificates: bool) -> Self {
+    pub(crate) fn new(issuer_url: &str, Methods { certificates, own_keys }: Methods) -> Self {
         let base = issuer_url.trim_end_matches('/');
         let mut methods = vec!["client_secret_basic", "client_secret_post"];
+        methods.extend(own_keys.then_some("private_key_jwt"));
         methods.extend(certificates.then_some("tls_client_auth"));
+        let algorithms = Algorithm::ALL.map(Algorithm::name);
         let mut document = json!({
             "issuer": issuer_url,
             "token_endpoint": format!("{base}/oauth2/token"),
@@ -40,13 +50,19 @@ impl Metadata {
             "introspection_endpoint_auth_methods_supported": methods,
             "revocation_endpoint_auth_methods_supported": methods,
         });
-        if let Some(members) = document.as_object_mut().filter(|_| certificates) {
-            // RFC 8705 section 3.3; the endpoints are the usual ones, which ask for a certificate and need none.
-            members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
+        if let Some(members) = document.as_object_mut() {
+            if own_keys {
+                for endpoint in ["token", "introspection", "revocation"] {
+                    members.insert(format!("{endpoint}_endpoint_auth_signing_alg_values_supported"), json!(algorithms));
+                }
+            }
+            if certificates {
+                // RFC 8705 section 3.3; the endpoints are the usual ones, which ask for a certificate and need none.
+                members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
+            }
         }
         let authorization_server = Bytes::from(document.to_string());
         if let Some(members) = document.as_object_mut() {
-            let algorithms: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
             members.insert("subject_types_supported".to_owned(), json!(["public"]));
             members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
         }
@@ -77,7 +93,7 @@ mod tests {
             ("https://auth.example.com", "https://auth.example.com/oauth2/token"),
             ("https://auth.example.com/t1/", "https://auth.example.com/t1/oauth2/token"),
         ] {
-            let metadata = Metadata::new(issuer, false);
+            let metadata = Metadata::new(issuer, Methods::default());
             for document in [&metadata.authorization_server, &metadata.openid_configuration] {
                 let document: Value = serde_json::from_slice(document).unwrap();
                 assert_eq!((&document["issuer"], &document["token_endpoint"]), (&json!(issuer), &json!(token)));
@@ -88,18 +104,21 @@ mod tests {
 
     #[test]
     fn no_member_is_an_empty_list() {
-        let metadata = Metadata::new("https://auth.example.com", true);
+        let metadata = Metadata::new("https://auth.example.com", Methods { own_keys: true, certificates: true });
         for document in [&metadata.authorization_server, &metadata.openid_configuration] {
             let members: serde_json::Map<String, Value> = serde_json::from_slice(document).unwrap();
             assert_eq!(members.iter().find(|(_, value)| **value == json!([])), None);
             assert_eq!(members["response_types_supported"], json!(["none"]));
+            assert!(members["token_endpoint_auth_methods_supported"].to_string().contains("private_key_jwt"));
+            let algorithms = json!(["ES256", "ES384", "EdDSA", "RS256", "PS256"]);
+            assert_eq!(members["token_endpoint_auth_signing_alg_values_supported"], algorithms);
         }
     }
 
     #[test]
-    fn certificates_are_offered_where_somebody_judges_them() {
+    fn a_method_is_offered_where_it_can_be_judged() {
         for (asked, offered) in [(true, json!(true)), (false, Value::Null)] {
-            let metadata = Metadata::new("https://auth.example.com", asked);
+            let metadata = Metadata::new("https://auth.example.com", Methods { certificates: asked, own_keys: !asked });
             for document in [&metadata.authorization_server, &metadata.openid_configuration] {
                 let document: Value = serde_json::from_slice(document).unwrap();
                 assert_eq!(document["tls_client_certificate_bound_access_tokens"], offered);
@@ -107,6 +126,7 @@ mod tests {
                 let names = names.map(|name| format!("{name}_endpoint_auth_methods_supported"));
                 for methods in names.map(|name| document[name.as_str()].to_string()) {
                     assert_eq!(methods.contains("tls_client_auth"), asked, "{methods}");
+                    assert_eq!(methods.contains("private_key_jwt"), !asked, "{methods}");
                 }
             }
         }

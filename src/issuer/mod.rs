@@ -18,6 +18,7 @@ mod introspect;
 mod jwks;
 pub mod keeper;
 mod metadata;
+mod own_keys;
 mod proven;
 mod revoke;
 mod seats;
@@ -44,7 +45,7 @@ use crate::http::limiter::Limiter;
 use crate::issuer::authenticate::{Authenticator, MOST_WAITING};
 use crate::issuer::call::Outcomes;
 use crate::issuer::jwks::JwksDocument;
-use crate::issuer::metadata::Metadata;
+use crate::issuer::metadata::{Metadata, Methods};
 use crate::issuer::signer::Signers;
 use crate::issuer::token::Issued;
 use crate::issuer::usage::SecretUsage;
@@ -56,6 +57,7 @@ use crate::runtime::tls::ClientJudge;
 use crate::snapshot::Snapshot;
 use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::pods::Pods;
+use crate::store::Store;
 
 /// What the installation says.
 #[derive(Clone, Debug)]
@@ -85,6 +87,8 @@ pub struct Parts {
     pub pods: Option<Pods>,
     /// Judges client certificates; none where clients are not asked for one.
     pub clients: Option<ClientJudge>,
+    /// Where uses of assertions are noted; none: no client proves itself by one of its own.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 /// Everything a request needs, behind one pointer.
@@ -107,7 +111,10 @@ pub fn router(parts: Parts, metrics: &Metrics) -> Router {
     let issuer = Arc::new(Issuer {
         authenticator: Authenticator::new(&parts),
         jwks: JwksDocument::new(parts.settings.timings.jwks_max_age),
-        metadata: Metadata::new(&parts.settings.issuer_url, parts.clients.is_some()),
+        metadata: Metadata::new(
+            &parts.settings.issuer_url,
+            Methods { own_keys: parts.store.is_some(), certificates: parts.clients.is_some() },
+        ),
         scans: introspect::scans(),
         unsettled: Semaphore::new(MOST_WAITING),
         outcomes: Outcomes::new(metrics),

@@ -30,6 +30,7 @@ mod migrate;
 mod mutual_tls;
 mod nginx;
 mod objects;
+mod private_key_jwt;
 mod quickstart;
 mod restore;
 mod rotation;

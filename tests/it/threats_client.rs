@@ -31,7 +31,7 @@ async fn cla_07_no_assertion_proves_anything() {
     }
     let metadata = it.send(Request::get("/.well-known/oauth-authorization-server")).await.json();
     let methods = metadata["token_endpoint_auth_methods_supported"].to_string();
-    assert!(!methods.contains("jwt") && !methods.contains("none") && !methods.contains("tls"), "{methods}");
+    assert!(!methods.contains("none") && !methods.contains("tls"), "{methods}");
 }
 
 /// Without a cluster there is nobody whose word for a pod could be checked: nothing is taken, and the client's owner is told.

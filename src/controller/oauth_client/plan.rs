@@ -236,7 +236,7 @@ fn config_map(
             _ => Wrote::Never,
         },
         paused: observed.view.object.paused,
-        checkable: installation.has_cluster,
+        checkable: installation.has_cluster || observed.view.accepted().is_some_and(|client| !client.keys().is_empty()),
         heals: &observed.heals,
     };
     config_map::decide(&seen, now)

@@ -8,6 +8,7 @@ mod exchange;
 mod grants;
 mod introspection;
 mod keys;
+mod own_keys;
 mod patience;
 mod service_accounts;
 mod shop;

@@ -114,7 +114,7 @@ impl Shop {
         let metrics = Metrics::new();
         let keys = ClusterKeys::new(Timings::default().offline_grace, &metrics);
         cluster.set(Some(key.jwks()));
-        let world = World::with(BodyLimits::default(), (Some(keys.clone()), pods));
+        let world = World::with(BodyLimits::default(), (Some(keys.clone()), pods), None);
         let asks = Arc::clone(&cluster);
         let follow =
             keys.keep(world.clock.clone(), Supervisor::new().shutdown(), move || std::future::ready(asks.answer()));

@@ -50,7 +50,8 @@ async fn a_token_comes_back_over_a_socket() {
 
 #[tokio::test]
 async fn tok_17_a_slow_body_gets_400_and_the_connection_closes() {
-    let world = World::with(BodyLimits { deadline: Duration::from_millis(100), ..BodyLimits::default() }, (None, None));
+    let world =
+        World::with(BodyLimits { deadline: Duration::from_millis(100), ..BodyLimits::default() }, (None, None), None);
     let address = serve(&world).await;
     for (rest, body) in
         [("Content-Length: 100\r\n", "grant_type="), ("Transfer-Encoding: chunked\r\n", "5\r\ngrant\r\n")]

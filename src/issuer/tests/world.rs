@@ -44,6 +44,7 @@ use crate::runtime::tls::ClientJudge;
 use crate::snapshot::cluster_keys::ClusterKeys;
 use crate::snapshot::pods::Pods;
 use crate::snapshot::{PrivateKey, Snapshot};
+use crate::store::Store;
 
 pub(super) const ISSUER: &str = "https://auth.example.com";
 pub(super) const AUDIENCE: &str = "https://orders.shop.svc";
@@ -94,10 +95,14 @@ impl Sink for TestSink {
 impl World {
     /// `shop.checkout`, `shop.orders` (confidential) and `shop.app` (public) beside the policy; `web.frontend` elsewhere.
     pub(super) fn new() -> Self {
-        Self::with(BodyLimits::default(), (None, None))
+        Self::with(BodyLimits::default(), (None, None), None)
     }
 
-    pub(super) fn with(body: BodyLimits, (cluster_keys, pods): (Option<ClusterKeys>, Option<Pods>)) -> Self {
+    pub(super) fn with(
+        body: BodyLimits,
+        (cluster_keys, pods): (Option<ClusterKeys>, Option<Pods>),
+        store: Option<Arc<dyn Store>>,
+    ) -> Self {
         let timings = Timings::default();
         let clock = Clock::fixed(at(0));
         let contact = Contact::never();
@@ -132,6 +137,7 @@ impl World {
             cluster_keys,
             pods,
             clients: Some(ClientJudge::of(include_bytes!("../../../tests/certificates/clients.crt.pem"))),
+            store,
         };
         let router = router(parts, &Metrics::new());
         Self { clock, contact, live, usage, sink, readiness, keeper, router, secret_signer }

@@ -14,8 +14,13 @@ const assertion = (_server, client, body) => {
   body.set('client_assertion_type', 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer')
   body.set('client_assertion', process.env.CLIENT_ASSERTION)
 }
-const methods = { client_secret_post: () => oauth.ClientSecretPost(secret), client_assertion: () => assertion }
-const authentication = methods[flags['auth-method']]?.() ?? oauth.ClientSecretBasic(secret)
+const signing = async () => {
+  const curve = { name: 'ECDSA', namedCurve: 'P-256' }
+  const key = await crypto.subtle.importKey('pkcs8', Buffer.from(process.env.CLIENT_KEY, 'base64'), curve, false, ['sign'])
+  return oauth.PrivateKeyJwt(key)
+}
+const methods = { private_key_jwt: signing, client_secret_post: () => oauth.ClientSecretPost(secret), client_assertion: () => assertion }
+const authentication = (await methods[flags['auth-method']]?.()) ?? oauth.ClientSecretBasic(secret)
 const issuer = new URL(flags.issuer)
 const execute = issuer.protocol === 'http:' ? [oauth.allowInsecureRequests] : []
 

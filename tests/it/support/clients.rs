@@ -24,7 +24,8 @@ pub struct TokenRequest<'a> {
     pub client_secret: &'a str,
     pub resource: Option<&'a str>,
     pub scope: Option<&'a str>,
-    /// `client_secret_basic` (each client's default, the Go one probes), `client_secret_post` or `client_assertion`.
+    /// `client_secret_basic` (each client's default, the Go one probes), `client_secret_post`, `client_assertion`, or, but for the
+    /// Go one, `private_key_jwt`.
     pub auth_method: Option<&'a str>,
     /// The token to exchange (RFC 8693); none: a token in the client's own name.
     pub subject_token: Option<&'a str>,
@@ -32,6 +33,8 @@ pub struct TokenRequest<'a> {
     pub client_assertion: &'a str,
     /// The certificate to show (RFC 8705); then there is no secret. Not for `openid-client`, which leaves it to the transport.
     pub identity: Option<&'a Identity>,
+    /// What `private_key_jwt` signs with: PKCS#8 of a P-256 key, in base64.
+    pub client_key: &'a str,
     /// The certificate authority to trust, for an https issuer.
     pub authority: Option<&'a Path>,
 }
@@ -71,7 +74,7 @@ impl OutsideClient {
     pub fn ask(self, request: &TokenRequest<'_>) -> Value {
         let mut command = self.command(request);
         command.arg(format!("--client-id={}", request.client_id)).env("CLIENT_SECRET", request.client_secret);
-        command.env("CLIENT_ASSERTION", request.client_assertion);
+        command.env("CLIENT_ASSERTION", request.client_assertion).env("CLIENT_KEY", request.client_key);
         for (flag, value) in
             [("resource", request.resource), ("scope", request.scope), ("auth-method", request.auth_method)]
         {

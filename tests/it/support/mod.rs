@@ -12,6 +12,7 @@ pub mod kubectl;
 pub mod orders;
 pub mod ports;
 pub mod processes;
+pub mod redis;
 pub mod scratch;
 pub mod standalone;
 pub mod tenant;

@@ -5,10 +5,12 @@ use countersign_core::client::{CertificateName, Method as CoreMethod, SecretSett
 use countersign_core::directory::reason;
 use countersign_core::names::{ObjectName, ObjectRef};
 use countersign_core::policy::Problem;
+use countersign_core::token::{Algorithm, ClientKey};
+use serde_json::Value;
 
 use super::{
-    AtDeadline, Authentication, Certificate, ClientSecret, Method, MethodType, Retirement, SecretKeys, SecretMode,
-    SecretRotation, ServiceAccount,
+    AtDeadline, Authentication, Certificate, ClientKeys, ClientSecret, Jwk, Method, MethodType, Retirement, SecretKeys,
+    SecretMode, SecretRotation, ServiceAccount,
 };
 use crate::problems::{Problems, invalid, read, unknown_word};
 
@@ -42,7 +44,10 @@ pub(super) fn methods(
                 let accounts = service_accounts(&element, &method.service_accounts);
                 problems.keep(accounts).map_or(CoreMethod::Unknown, CoreMethod::ServiceAccount)
             }
-            MethodType::PrivateKeyJwt => CoreMethod::PrivateKeyJwt,
+            MethodType::PrivateKeyJwt => {
+                let keys = client_keys(&element, method.keys.as_ref());
+                problems.keep(keys).map_or(CoreMethod::Unknown, CoreMethod::PrivateKeyJwt)
+            }
             MethodType::MutualTls => {
                 let name = certificate(&element, method.certificate.as_ref());
                 problems.keep(name).map_or(CoreMethod::Unknown, CoreMethod::MutualTls)
@@ -87,6 +92,30 @@ fn certificate(method: &str, certificate: Option<&Certificate>) -> Result<Certif
         }
         _ => Err(Problem::new(element, reason::INVALID, "name exactly one of sanUri, sanDns and subjectDn")),
     }
+}
+
+fn client_keys(method: &str, keys: Option<&ClientKeys>) -> Result<Vec<ClientKey>, Problem> {
+    let Some(ClientKeys { jwks, jwks_uri }) = keys else {
+        return Err(invalid(&format!("{method}.keys"), "register public keys in keys.jwks"));
+    };
+    if jwks_uri.is_some() {
+        let message = "keys are not fetched in this version: write them into keys.jwks";
+        return Err(Problem::new(format!("{method}.keys.jwksUri"), reason::NOT_IMPLEMENTED, message));
+    }
+    let listed = jwks.iter().flat_map(|jwks| &jwks.keys).enumerate();
+    listed.map(|(index, jwk)| client_key(&format!("{method}.keys.jwks.keys[{index}]"), jwk)).collect()
+}
+
+fn client_key(element: &str, jwk: &Jwk) -> Result<ClientKey, Problem> {
+    let Ok(Value::Object(members)) = serde_json::to_value(jwk) else {
+        return Err(invalid(element, "is no JWK"));
+    };
+    let algorithms = Algorithm::ALL.map(Algorithm::name).join(", ");
+    ClientKey::read(members).map_err(|error| {
+        let message =
+            format!("{error}: write a public key with kty, its members and alg, which is one of {algorithms}");
+        invalid(element, message)
+    })
 }
 
 fn secret(object: &ObjectRef, method: &str, secret: Option<&ClientSecret>) -> Result<SecretSettings, Problem> {

@@ -5,7 +5,7 @@ use super::{Place, Reason, wired};
 
 impl Reason {
     /// The list.
-    pub const ALL: [Self; 85] = [
+    pub const ALL: [Self; 86] = [
         client("Ready", "True", "Ready", ["the client can get tokens", NOTHING]),
         client(
             "Ready",
@@ -301,6 +301,14 @@ impl Reason {
             [
                 "this version does not have it, or does not know the word or field",
                 "choose another, or upgrade every replica first",
+            ],
+        ),
+        other(
+            Place::Element,
+            "NeedsSharedStore",
+            [
+                "issuers must note together which assertions were used, and have nowhere to",
+                "give them a store (`--store`, docs/reference/private-key-jwt.md), or use another method",
             ],
         ),
         other(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::client::{ClientSpec, GrantType, Method, SecretMode, SecretSettings, TokenFormat, TokenSettings};
+use crate::client::{ClientSpec, GrantType, Method, SecretMode, SecretSettings, TokenFormat, TokenSettings, own_keys};
 use crate::directory::reason;
 use crate::names::{ObjectName, ObjectRef};
 use crate::policy::Problem;
@@ -36,7 +36,7 @@ pub(super) fn problems(object: &ObjectRef, spec: &ClientSpec) -> Vec<Problem> {
     found
 }
 
-fn invalid(element: impl Into<String>, message: impl Into<String>) -> Problem {
+pub(super) fn invalid(element: impl Into<String>, message: impl Into<String>) -> Problem {
     Problem { element: element.into(), reason: reason::INVALID, message: message.into() }
 }
 
@@ -103,6 +103,7 @@ fn authentication(methods: &[Method], found: &mut Vec<Problem>) {
         match method {
             Method::ClientSecret(settings) => secret(&element, settings, found),
             Method::ServiceAccount(accounts) => service_accounts(&element, accounts, found),
+            Method::PrivateKeyJwt(keys) => own_keys::check(&element, keys, found),
             Method::MutualTls(_) => {}
             other => found.push(not_built(format!("{element}.type"), other.as_str(), "use ClientSecret")),
         }
@@ -234,10 +235,8 @@ mod tests {
             let found = wrong(|spec| spec.grant_types.push(grant));
             assert_eq!(found, one("spec.grantTypes[1]", reason::NOT_IMPLEMENTED), "{grant:?}");
         }
-        for method in [Method::PrivateKeyJwt, Method::Unknown] {
-            let found = wrong(|spec| spec.authentication.push(method.clone()));
-            assert_eq!(found, one("spec.authentication.methods[1].type", reason::NOT_IMPLEMENTED), "{method:?}");
-        }
+        let found = wrong(|spec| spec.authentication.push(Method::Unknown));
+        assert_eq!(found, one("spec.authentication.methods[1].type", reason::NOT_IMPLEMENTED));
         for format in [TokenFormat::Opaque, TokenFormat::Unknown] {
             assert_eq!(wrong(|spec| spec.tokens.format = format), one("spec.tokens.format", reason::NOT_IMPLEMENTED));
         }
@@ -249,9 +248,9 @@ mod tests {
     fn a_problem_says_what_to_write_instead() {
         let object = object("shop/checkout");
         let mut spec = spec(&object);
-        spec.authentication = vec![Method::PrivateKeyJwt];
+        spec.authentication = vec![Method::None];
         let problems = Client::accept(&object, spec, Vec::new()).expect_err("it is not built");
-        assert_eq!(problems[0].message, "this version does not implement PrivateKeyJwt; use ClientSecret");
+        assert_eq!(problems[0].message, "this version does not implement None; use ClientSecret");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod check;
+mod own_keys;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -19,6 +20,7 @@ pub use crate::client_secret::{AtDeadline, Retirement, Rotation};
 use crate::names::{Audience, ClientId, ObjectName, ObjectRef, Uid};
 use crate::policy::Problem;
 use crate::scope::ScopeSet;
+use crate::token::ClientKey;
 
 /// An OAuthClient as the Directory holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,8 +157,8 @@ pub enum Method {
     ClientSecret(SecretSettings),
     /// A token of a pod that runs as one of these ServiceAccounts of the object's namespace.
     ServiceAccount(Vec<ObjectName>),
-    /// An assertion signed with a registered key.
-    PrivateKeyJwt,
+    /// An assertion signed with one of these registered keys.
+    PrivateKeyJwt(Vec<ClientKey>),
     /// A client certificate with this name.
     MutualTls(CertificateName),
     /// No proof: a public client.
@@ -171,7 +173,7 @@ impl Method {
         match self {
             Self::ClientSecret(_) => "ClientSecret",
             Self::ServiceAccount(_) => "ServiceAccount",
-            Self::PrivateKeyJwt => "PrivateKeyJwt",
+            Self::PrivateKeyJwt(_) => "PrivateKeyJwt",
             Self::MutualTls(_) => "MutualTls",
             Self::None => "None",
             Self::Unknown => "this method",
@@ -250,6 +252,14 @@ impl ClientSpec {
         self.authentication
             .iter()
             .find_map(|method| if let Method::MutualTls(name) = method { Some(name) } else { None })
+    }
+
+    /// The keys whose assertions prove that the client is who it says.
+    pub fn keys(&self) -> &[ClientKey] {
+        let mut methods = self.authentication.iter();
+        methods
+            .find_map(|method| if let Method::PrivateKeyJwt(keys) = method { Some(keys.as_slice()) } else { None })
+            .unwrap_or_default()
     }
 
     /// What may be asked of the audience.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounds::Bounds;
-use crate::client::{Client, ClientObject, ClientState};
+use crate::client::{Client, ClientObject, ClientState, Method};
 use crate::directory::claims::Rank;
-use crate::directory::reason;
+use crate::directory::{Settings, reason};
 use crate::names::{ClientId, ObjectName};
 use crate::policy::Problem;
 
@@ -31,6 +31,7 @@ pub struct ClientView {
 pub(super) struct Contested {
     pub(super) client_id: Option<Problem>,
     pub(super) secret_name: Option<Problem>,
+    pub(super) method: Option<Problem>,
 }
 
 impl ClientView {
@@ -57,6 +58,7 @@ impl ClientView {
         };
         problems.extend(out_of_bounds(object, bounds));
         problems.extend(contested.client_id);
+        problems.extend(contested.method);
         Self {
             object: object.clone(),
             problems,
@@ -78,6 +80,15 @@ impl ClientView {
     pub(super) fn rank(&self) -> Rank {
         Rank { created_at: self.object.created_at, object: self.object.object.clone() }
     }
+}
+
+/// What the installation cannot do for the client.
+pub(super) fn without_store(client: &ClientObject, settings: &Settings) -> Option<Problem> {
+    let spec = client.spec.as_ref().ok().filter(|_| !settings.notes_uses)?;
+    let index = spec.authentication.iter().position(|method| matches!(method, Method::PrivateKeyJwt(_)))?;
+    let element = format!("spec.authentication.methods[{index}].type");
+    let message = "issuers must note which assertions were used: give them a store (--store), or use another method";
+    Some(Problem::new(element, reason::NEEDS_SHARED_STORE, message))
 }
 
 fn out_of_bounds(object: &ClientObject, bounds: &Bounds) -> Vec<Problem> {

@@ -71,6 +71,8 @@ pub struct Settings {
     pub timings: Timings,
     /// Who keeps what two namespaces claim.
     pub conflicts: Conflicts,
+    /// Whether issuers note which assertions were used: together, or because there is but one.
+    pub notes_uses: bool,
 }
 
 /// Who keeps what two claim.
@@ -281,6 +283,7 @@ impl Settings {
             reserved: Reserved::new(issuer_url, cluster_domain, audiences),
             timings: Timings::default(),
             conflicts: Conflicts::OldestWins,
+            notes_uses: true,
         }
     }
 

@@ -6,6 +6,8 @@ pub const INVALID: &str = "Invalid";
 pub const NOT_IMPLEMENTED: &str = "NotImplemented";
 /// A private claim has a name with a registered meaning.
 pub const REGISTERED_CLAIM: &str = "RegisteredClaim";
+/// What issuers have to note together is noted nowhere.
+pub const NEEDS_SHARED_STORE: &str = "NeedsSharedStore";
 /// The namespace may not claim this.
 pub const NOT_ALLOWED: &str = "NotAllowed";
 /// The issuer's or the API server's own.

@@ -36,13 +36,26 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, TokenRefusal> {
 
 /// Reads the decoded header of another issuer's JWT: its algorithm, and its key by a name of their choice.
 pub(super) fn parse_foreign(bytes: &[u8]) -> Result<(Algorithm, String), TokenRefusal> {
+    let (algorithm, key_id) = parse_assertion(bytes)?;
+    Ok((algorithm, key_id.ok_or(TokenRefusal::BadHeader)?))
+}
+
+/// Reads the decoded header of an assertion: its algorithm, and its key where it names one. The types are those of RFC 7523 and
+/// of draft-ietf-oauth-rfc7523bis; before it most named none.
+pub(super) fn parse_assertion(bytes: &[u8]) -> Result<(Algorithm, Option<String>), TokenRefusal> {
     let members = supported(bytes)?;
-    if members.contains_key("typ") && !text(&members, "typ").is_some_and(|typ| typ.eq_ignore_ascii_case("JWT")) {
+    let types = ["JWT", "client-authentication+jwt"];
+    let fits = |typ: &str| types.iter().any(|expected| typ.eq_ignore_ascii_case(expected));
+    if members.contains_key("typ") && !text(&members, "typ").is_some_and(fits) {
         return Err(TokenRefusal::WrongType);
     }
     let algorithm = text(&members, "alg").ok_or(TokenRefusal::BadHeader)?;
+    let algorithm = algorithm.parse().map_err(|_| TokenRefusal::WrongAlgorithm)?;
+    if !members.contains_key("kid") {
+        return Ok((algorithm, None));
+    }
     let key_id = text(&members, "kid").ok_or(TokenRefusal::BadHeader)?;
-    Ok((algorithm.parse().map_err(|_| TokenRefusal::WrongAlgorithm)?, key_id.to_owned()))
+    Ok((algorithm, Some(key_id.to_owned())))
 }
 
 fn supported(bytes: &[u8]) -> Result<Map<String, Value>, TokenRefusal> {

@@ -92,10 +92,10 @@ impl PublicJwk {
     }
 
     /// From a JWK of another issuer: its `kid` is theirs, and members we do not know are stepped over.
-    pub(super) fn foreign(mut jwk: serde_json::Map<String, serde_json::Value>) -> Option<(String, Self)> {
+    pub(super) fn foreign(mut jwk: serde_json::Map<String, serde_json::Value>) -> Result<(String, Self), JwkError> {
         jwk.retain(|name, _| MEMBERS.contains(&name.as_str()));
-        let text: Text = serde_json::from_value(jwk.into()).ok()?;
-        Some((text.kid.clone(), text.key().ok()?))
+        let text: Text = serde_json::from_value(jwk.into()).map_err(|_| JwkError::Malformed)?;
+        Ok((text.kid.clone(), text.key()?))
     }
 
     fn new(algorithm: Algorithm, material: Material) -> Result<Self, JwkError> {

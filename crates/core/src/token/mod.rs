@@ -14,6 +14,7 @@
 mod access_token;
 mod algorithm;
 mod claims;
+mod client_assertion;
 mod confirmation;
 mod earlier;
 mod header;
@@ -29,6 +30,7 @@ mod verify;
 pub use access_token::AccessToken;
 pub use algorithm::Algorithm;
 pub use claims::{Claims, REGISTERED_CLAIMS, compact_header};
+pub use client_assertion::{ClientAssertion, ClientKey, claimed_issuer, verify_client_assertion};
 pub use confirmation::{Confirmation, Thumbprint};
 pub use earlier::{Delegation, Earlier, MAX_EXCHANGES};
 pub use json::strict_json;

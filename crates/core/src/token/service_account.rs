@@ -76,7 +76,7 @@ impl ClusterIssuer {
             return Err(ClusterKeysError::Size);
         }
         let read = |jwk: &Value| {
-            let (key_id, key) = PublicJwk::foreign(jwk.as_object()?.clone())?;
+            let (key_id, key) = PublicJwk::foreign(jwk.as_object()?.clone()).ok()?;
             Some((key_id, (key.algorithm(), key.parsed().ok()?)))
         };
         let keys: HashMap<_, _> = listed.iter().filter_map(read).collect();

@@ -1,6 +1,7 @@
 //! Attacks on tokens, named by the ids of the threat list, and the tokens that must pass.
 
 mod claims;
+mod client_assertion;
 mod differential;
 mod exchanged;
 mod keys;
