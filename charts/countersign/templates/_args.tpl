@@ -7,6 +7,7 @@
 - --issuer-url={{ include "countersign.issuerUrl" $root }}
 - --system-namespace={{ include "countersign.namespace" $root }}
 - --cluster-domain={{ $root.Values.clusterDomain }}
+- --store={{ include "countersign.store" $root }}
 {{- range $root.Values.reservedAudiences }}
 - --reserved-audience={{ . }}
 {{- end }}
@@ -85,6 +86,7 @@
 {{- if include "countersign.clientCa.volume" . }}
 - --client-ca=/etc/countersign/client-ca/ca.crt
 {{- end }}
+{{- include "countersign.args.store" .root }}
 {{- end }}
 
 {{/* The volume with the authorities of client certificates, of roles that ask for some and where there are any. Takes root and role. */}}

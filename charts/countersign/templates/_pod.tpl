@@ -32,6 +32,9 @@
 {{- with include "countersign.clientCa.volume" . }}
 - {{ nindent 2 . | trim }}
 {{- end }}
+{{- if eq .role "issuer" }}
+{{- include "countersign.store.volumes" .root }}
+{{- end }}
 {{- if eq .role "controller" }}
 {{- with include "countersign.ca.volume" .root }}
 - {{ nindent 2 . | trim }}
@@ -52,6 +55,9 @@
 - {name: api-access, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
 {{- if include "countersign.clientCa.volume" . }}
 - {name: client-ca, mountPath: /etc/countersign/client-ca, readOnly: true}
+{{- end }}
+{{- if eq .role "issuer" }}
+{{- include "countersign.store.mounts" .root }}
 {{- end }}
 {{- if eq .role "controller" }}
 {{- if include "countersign.ca.volume" .root }}
