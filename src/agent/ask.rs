@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use countersign_core::wanted::Wanted;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -23,7 +24,6 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, Failure, Granted};
 use super::credentials::{Endpoint, Known, Proof, Sources};
-use super::wanted::Wanted;
 use crate::runtime::clock::Clock;
 
 /// For one exchange.

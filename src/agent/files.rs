@@ -39,7 +39,7 @@ impl Outputs {
             name: name.to_owned(),
             token: settings.token_dir.as_ref().map(|folder| folder.join(name)),
             envoy: settings.envoy_dir.as_ref().map(|folder| folder.join(format!("{name}.json"))),
-            mode: if settings.group_access { 0o640 } else { 0o600 },
+            mode: settings.access.of_files(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use countersign_core::wanted::Wanted;
 use tokio::sync::{Notify, watch};
 
 use super::answer::{AccessToken, Failure, Granted, Outcome};
@@ -16,7 +17,6 @@ use super::counters::{Counters, Renewal};
 use super::files::{FileError, Outputs};
 use super::life::{Life, Moment, Refresh};
 use super::passage::Passage;
-use super::wanted::Wanted;
 use crate::runtime::random;
 use crate::runtime::supervisor::Shutdown;
 use crate::runtime::telemetry::chain;

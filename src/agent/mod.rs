@@ -19,11 +19,12 @@ mod keeper;
 mod life;
 mod passage;
 mod socket;
-mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use countersign_core::wanted::Wanted;
 
 use self::ask::Asker;
 use self::counters::Counters;
@@ -40,7 +41,6 @@ pub use self::ask::{SchemeError, may_be_asked};
 pub use self::credentials::Sources;
 pub use self::files::FileError;
 pub use self::socket::SocketError;
-pub use self::wanted::{Wanted, WantedError};
 
 /// What one agent keeps, from where and for whom.
 #[derive(Clone, Debug)]
@@ -56,10 +56,38 @@ pub struct Settings {
     pub envoy_dir: Option<PathBuf>,
     /// Where tokens are served.
     pub socket: Option<PathBuf>,
-    /// Whether the group may read files and use the socket, besides the owner.
-    pub group_access: bool,
+    pub access: Access,
     /// The longest back-off between two requests, however often they failed.
     pub longest_wait: Duration,
+}
+
+/// Who may read files and use the socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    #[default]
+    Owner,
+    Group,
+    /// Whoever sees the folder: where a mount decides that.
+    Everyone,
+}
+
+impl Access {
+    fn of_files(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o640,
+            Self::Everyone => 0o644,
+        }
+    }
+
+    /// Who connects has to write.
+    fn of_socket(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+            Self::Everyone => 0o666,
+        }
+    }
 }
 
 /// What the process lends to its parts.
@@ -96,7 +124,7 @@ pub fn start(settings: &Settings, host: &mut Host<'_>) -> Result<(), StartError>
         kept.push(shared);
     }
     if let Some(path) = &settings.socket {
-        let socket = Socket::bind(path, settings.group_access)?;
+        let socket = Socket::bind(path, settings.access)?;
         host.supervisor.spawn("socket", socket.serve(socket::router(kept, counters), host.supervisor.shutdown()));
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Flows in: `GET /token` and `POST /token/refresh`, both with `?name=` where there are several tokens. Flows out: answers as a
 //! token endpoint gives them (RFC 6749 section 5.1), `expires_in` being what is left. Who may ask is decided by the socket's
-//! mode: 0600, or 0660 with the group.
+//! mode: 0600, 0660 with the group, 0666 for whoever sees it.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -25,6 +25,7 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::Access;
 use super::answer::AccessToken;
 use super::counters::{Counters, Renewal};
 use super::files;
@@ -73,7 +74,7 @@ struct Served {
 
 impl Socket {
     /// Opens it, in place of what a crashed agent left. It appears under its name once its mode is set and it listens.
-    pub(crate) fn bind(path: &Path, group: bool) -> Result<Self, SocketError> {
+    pub(crate) fn bind(path: &Path, access: Access) -> Result<Self, SocketError> {
         match fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(SocketError::NotASocket { path: path.to_owned() });
@@ -83,7 +84,7 @@ impl Socket {
             }
             _ => {}
         }
-        let listener = listen(path, if group { 0o660 } else { 0o600 });
+        let listener = listen(path, access.of_socket());
         let listener = listener.map_err(|source| SocketError::Listen { path: path.to_owned(), source })?;
         Ok(Self { listener, path: path.to_owned() })
     }

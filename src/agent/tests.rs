@@ -68,7 +68,7 @@ fn settings(folder: &Path) -> Settings {
         token_dir: Some(folder.to_owned()),
         envoy_dir: Some(folder.to_owned()),
         socket: None,
-        group_access: false,
+        access: Access::Owner,
         longest_wait: Duration::from_secs(30),
     }
 }
@@ -246,11 +246,11 @@ async fn an_orderly_end_leaves_no_token() {
 async fn a_socket_takes_the_place_of_a_stale_one_and_of_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent.sock");
-    let first = Socket::bind(&path, false).unwrap();
-    assert!(matches!(Socket::bind(&path, false), Err(SocketError::Busy { .. })));
+    let first = Socket::bind(&path, Access::Owner).unwrap();
+    assert!(matches!(Socket::bind(&path, Access::Owner), Err(SocketError::Busy { .. })));
     drop(first);
     assert!(path.exists(), "as a crash leaves it");
-    let second = Socket::bind(&path, true).unwrap();
+    let second = Socket::bind(&path, Access::Group).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o660);
     let shutdown = Shutdown::new();
@@ -258,6 +258,6 @@ async fn a_socket_takes_the_place_of_a_stale_one_and_of_nothing_else() {
     second.serve(axum::Router::new(), shutdown).await.unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "the socket is gone");
     fs::write(&path, "a file").unwrap();
-    assert!(matches!(Socket::bind(&path, false), Err(SocketError::NotASocket { .. })));
+    assert!(matches!(Socket::bind(&path, Access::Owner), Err(SocketError::NotASocket { .. })));
     assert_eq!(fs::read_to_string(&path).unwrap(), "a file");
 }

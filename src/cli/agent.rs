@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use countersign_core::wanted::Wanted;
 
 use super::check::existing;
 use super::options::{self, Admin};
 use super::process::{Process, ProcessFlags};
 use super::usage::{Usage, require};
-use crate::agent::{Host, Settings, Sources, Wanted, may_be_asked, start};
+use crate::agent::{Access, Host, Settings, Sources, may_be_asked, start};
 
 /// Keep a workload's access tokens fresh, in files and on a socket
 ///
@@ -92,6 +93,19 @@ struct Outputs {
     /// Let the group read files (0640) and use the socket (0660), not their owner alone (0600)
     #[arg(long, env = "COUNTERSIGN_GROUP_ACCESS")]
     group_access: bool,
+    /// Let everyone who sees the folder read files (0644) and use the socket (0666); only where a mount decides who sees it
+    #[arg(long, env = "COUNTERSIGN_EVERYONE_ACCESS", conflicts_with = "group_access")]
+    everyone_access: bool,
+}
+
+impl Outputs {
+    fn access(&self) -> Access {
+        match (self.everyone_access, self.group_access) {
+            (true, _) => Access::Everyone,
+            (false, true) => Access::Group,
+            (false, false) => Access::Owner,
+        }
+    }
 }
 
 impl Agent {
@@ -127,10 +141,7 @@ impl Agent {
             outputs.token_dir.is_some() || outputs.envoy_dir.is_some() || outputs.socket.is_some(),
             "nobody gets the tokens: give --token-dir, --envoy-dir or --socket",
         )?;
-        let mut names: Vec<_> = self.token.iter().map(Wanted::name).collect();
-        names.sort_unstable();
-        names.dedup();
-        require(names.len() == self.token.len(), "--token: two tokens have the same name")?;
+        require(Wanted::are_distinct(&self.token), "--token: two tokens have the same name")?;
         let flag = if self.who.token_endpoint.is_some() { "--token-endpoint" } else { "--issuer-url" };
         url.map_or(Ok(()), |url| may_be_asked(url, self.who.plaintext))
             .map_err(|error| Usage::error(format!("{flag}: {error}")))
@@ -139,6 +150,7 @@ impl Agent {
     fn settings(self) -> Settings {
         let Who { credentials, client_id, client_secret_file, assertion_file, issuer_url, token_endpoint, .. } =
             self.who;
+        let access = self.outputs.access();
         Settings {
             sources: Sources {
                 folder: credentials,
@@ -154,7 +166,7 @@ impl Agent {
             token_dir: self.outputs.token_dir,
             envoy_dir: self.outputs.envoy_dir,
             socket: self.outputs.socket,
-            group_access: self.outputs.group_access,
+            access,
             longest_wait: self.longest_wait,
         }
     }

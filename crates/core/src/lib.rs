@@ -22,3 +22,4 @@ pub mod scope;
 mod tests;
 pub mod timings;
 pub mod token;
+pub mod wanted;

@@ -1,11 +1,15 @@
-//! Which token is kept: its name here, and what it is asked for with.
+//! Which token an agent keeps: its name there, and what it is asked for with.
+//!
+//! Flows in: a flag of `countersign agent`, or the annotation of a pod that asks for one. Flows out: the parameters of token
+//! requests.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use countersign_core::names::{Audience, NameError};
-use countersign_core::scope::ScopeSet;
+use crate::names::{Audience, NameError};
+use crate::scope::ScopeSet;
 
 /// A token to keep, written `NAME[=AUDIENCE][ SCOPE…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,22 +22,38 @@ pub struct Wanted {
 /// Why a text names no token.
 #[derive(Debug, thiserror::Error)]
 pub enum WantedError {
+    /// It begins with no name.
     #[error(
         "write NAME=AUDIENCE SCOPE…, such as 'orders=https://orders.shop.svc orders:read'; a name has 1 to 63 of a-z 0-9 - and begins and ends with a letter or digit"
     )]
     Name,
+    /// The audience or a scope is none.
     #[error(transparent)]
     Part(#[from] NameError),
+    /// Two would lie in the same file.
+    #[error("two tokens have the same name")]
+    Twice,
 }
 
 impl Wanted {
-    /// What it is called here: the name of its files.
+    /// Reads several, with commas between, each by a name of its own.
+    pub fn list(text: &str) -> Result<Vec<Self>, WantedError> {
+        let tokens: Vec<Self> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
+        if Self::are_distinct(&tokens) { Ok(tokens) } else { Err(WantedError::Twice) }
+    }
+
+    /// Whether each has a name of its own.
+    pub fn are_distinct(tokens: &[Self]) -> bool {
+        tokens.iter().map(Self::name).collect::<BTreeSet<_>>().len() == tokens.len()
+    }
+
+    /// What it is called at the agent: the name of its files.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The parameters of its token request (RFC 6749 section 4.4.2, RFC 8707 section 2).
-    pub(crate) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
         let audience = self.audience.as_ref().map(|audience| ("resource", audience.to_string()));
         let scopes = self.scopes.as_ref().map(|scopes| ("scope", scopes.to_string()));
         audience.into_iter().chain(scopes)
@@ -85,6 +105,16 @@ mod tests {
         let both = "orders=https://orders.shop.svc orders:write orders:read";
         assert_eq!(parameters(both), [resource(), ("scope", "orders:read orders:write".to_owned())]);
         assert_eq!(both.parse::<Wanted>().unwrap().name(), "orders");
+    }
+
+    #[test]
+    fn several_have_commas_between_and_names_of_their_own() {
+        let names =
+            |text: &str| Wanted::list(text).map(|tokens| tokens.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let two = "orders=https://orders.shop.svc orders:read,stock";
+        assert_eq!(names(two).unwrap(), two.split(',').collect::<Vec<_>>());
+        assert!(matches!(names("orders,stock,orders=https://orders"), Err(WantedError::Twice)));
+        assert!(matches!(names("orders,"), Err(WantedError::Name)));
     }
 
     #[test]
