@@ -216,7 +216,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Verdict {
-    fn refuse(refusal: String) -> Self {
+    pub(super) fn refuse(refusal: String) -> Self {
         Self { refusal: Some(refusal), warnings: Vec::new() }
     }
 }

@@ -1,14 +1,17 @@
-//! The validating webhook: says at once what an installation would say to an object later.
+//! The webhooks: one says at once what an installation would say to an object later, one puts an agent into pods that ask.
 //!
 //! ```text
-//! API server ─► AdmissionReview ─► judge (pure) over the Directory and what was asked ─► allowed, warnings
-//!                                  the conversions and checks of the roles themselves
+//! API server ─► AdmissionReview ─┬─ /validate ─► judge (pure) over the Directory and what was asked ─► allowed, warnings
+//!                                │               the conversions and checks of the roles themselves
+//!                                └─ /inject ───► inject (pure) ─► a patch, warnings
 //! ```
-//! Flows in: objects somebody writes, SigningKeys somebody deletes. Flows out: a refusal that says what to write instead, or
-//! warnings. Nothing rests on it: what it would refuse counts for nothing all the same, so that it may be away.
+//! Flows in: objects somebody writes, SigningKeys somebody deletes, pods that ask for an agent. Flows out: a refusal that says
+//! what to write instead, or warnings, and what is added to a pod. Nothing rests on the first: what it would refuse counts for
+//! nothing all the same, so that it may be away. Without the second a pod that asks for an agent is not created.
 
 mod callers;
 mod deletion;
+mod inject;
 mod judge;
 mod review;
 mod rings;
@@ -38,6 +41,7 @@ use crate::runtime::readiness::Condition;
 use crate::runtime::tls::ClientJudge;
 use crate::snapshot::Snapshot;
 
+pub use inject::Settings as AgentSettings;
 pub use rings::RingUse;
 
 /// The API server takes no object of more than this, and gives up on an answer two seconds later.
@@ -54,6 +58,8 @@ pub struct Parts {
     pub rings: RingUse,
     /// Judges who asks, by certificate; where there is none, whoever reaches the port is answered.
     pub callers: Option<ClientJudge>,
+    /// What agents are like that are injected; without it none is.
+    pub agents: Option<AgentSettings>,
 }
 
 struct Admission {
@@ -61,16 +67,23 @@ struct Admission {
     allowed: Counter,
     refused: Counter,
     unreadable: Counter,
+    injected: Counter,
+    untouched: Counter,
+    not_injected: Counter,
 }
 
-/// The webhook's one route.
+/// The webhooks' routes.
 pub fn router(parts: Parts, metrics: &Metrics) -> Router {
-    let help = "Answers of the admission webhook";
+    let help = "Answers of the admission webhooks";
     let [allowed, refused, unreadable] =
         metrics.counters("admission_reviews", help, "outcome", ["allowed", "refused", "unreadable"]);
+    let help = "Pods that ask for an agent, by what became of it";
+    let [injected, untouched, not_injected] =
+        metrics.counters("agent_injections", help, "outcome", ["injected", "untouched", "refused"]);
     let known = parts.callers.clone().map(|judge| (judge, parts.clock.clone()));
-    let admission = Arc::new(Admission { parts, allowed, refused, unreadable });
-    let routes = Router::new().route("/validate", post(validate)).with_state(admission);
+    let admission = Admission { parts, allowed, refused, unreadable, injected, untouched, not_injected };
+    let routes = Router::new().route("/validate", post(validate)).route("/inject", post(inject_agent));
+    let routes = routes.with_state(Arc::new(admission));
     match known {
         Some(known) => routes.layer(middleware::from_fn_with_state(known, callers::check)),
         None => routes,
@@ -81,17 +94,44 @@ async fn validate(State(admission): State<Arc<Admission>>, request: Request<Body
     if !admission.parts.listed.holds() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not every kind was listed yet\n").into_response();
     }
-    let (parts, body) = request.into_parts();
-    match read_json(&parts, body, LIMITS).await {
-        Ok(body) => match Review::parse(&body) {
-            Ok(review) => admission.answer(&review),
-            Err(error) => admission.not_understood(&error),
-        },
-        Err(error) => admission.not_understood(&error),
+    match admission.read(request).await {
+        Ok(review) => admission.answer(&review),
+        Err(answer) => answer,
+    }
+}
+
+async fn inject_agent(State(admission): State<Arc<Admission>>, request: Request<Body>) -> Response {
+    match admission.read(request).await {
+        Ok(review) => admission.inject(&review),
+        Err(answer) => answer,
     }
 }
 
 impl Admission {
+    /// What is asked, or the answer to what is no question.
+    async fn read(&self, request: Request<Body>) -> Result<Review, Response> {
+        let (parts, body) = request.into_parts();
+        let body = read_json(&parts, body, LIMITS).await.map_err(|error| self.not_understood(&error))?;
+        Review::parse(&body).map_err(|error| self.not_understood(&error))
+    }
+
+    fn inject(&self, review: &Review) -> Response {
+        let snapshot = self.parts.snapshot.load_full();
+        let mut injection = inject::inject(review, self.parts.agents.as_ref(), &snapshot.directory);
+        if !self.parts.listed.holds() {
+            // Of clients nobody has listed yet there is nothing to say.
+            injection.verdict.warnings.clear();
+        }
+        self.note(review, &injection.verdict);
+        match (&injection.verdict.refusal, injection.patch.as_slice()) {
+            (Some(_), _) => self.not_injected.inc(),
+            (None, []) => self.untouched.inc(),
+            (None, _) => self.injected.inc(),
+        };
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        (json, review.answer_with(&injection.verdict, &injection.patch).to_string()).into_response()
+    }
+
     fn answer(&self, review: &Review) -> Response {
         let snapshot = self.parts.snapshot.load_full();
         let premises = Premises {

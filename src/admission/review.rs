@@ -3,12 +3,14 @@
 //! Flows in: the bytes of an `AdmissionReview`. Flows out: what is asked, or why it cannot be read; the answer's JSON. No
 //! member may come twice: two readers of such a text could see two objects.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use countersign_core::token::strict_json;
 use serde_json::{Map, Value, json};
 
 use super::judge::Verdict;
 
-/// Deeper than any object of ours and what the API server keeps in its metadata.
+/// Deeper than any Pod or object of ours, and what the API server keeps in its metadata.
 const DEPTH: u8 = 48;
 const API_VERSION: &str = "admission.k8s.io/v1";
 /// The most the API server hands on whole of one warning, and of all.
@@ -77,6 +79,18 @@ impl Review {
             response.insert("warnings".to_owned(), warnings.into());
         }
         json!({ "apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response })
+    }
+
+    /// The same with what the object is changed by (RFC 6902), if anything.
+    pub(super) fn answer_with(&self, verdict: &Verdict, patch: &[Value]) -> Value {
+        let mut answer = self.answer(verdict);
+        let response = answer.get_mut("response").and_then(Value::as_object_mut);
+        if let (false, Some(response)) = (patch.is_empty(), response) {
+            let patch = BASE64_STANDARD.encode(Value::from(patch).to_string());
+            response.insert("patchType".to_owned(), "JSONPatch".into());
+            response.insert("patch".to_owned(), patch.into());
+        }
+        answer
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) struct CertificateFlags {
     /// times; by default the Service's own names
     #[arg(long, env = "COUNTERSIGN_CERTIFICATE_NAME", value_delimiter = ',', value_name = "ROLE=NAME")]
     certificate_name: Vec<Of<HostName>>,
-    /// The `ValidatingWebhookConfiguration` whose `caBundle` is kept; by default none
+    /// Name of the `ValidatingWebhookConfiguration` and the `MutatingWebhookConfiguration` whose `caBundle` is kept; by default
+    /// none
     #[arg(long, env = "COUNTERSIGN_WEBHOOK_CONFIGURATION", value_name = "NAME")]
     webhook_configuration: Option<ObjectName>,
     /// Life of a certificate; renewed when a third is left

@@ -22,7 +22,7 @@ use super::options::{Installation, Tls};
 use super::process::Process;
 use super::store::Kind;
 use super::usage::Usage;
-use crate::admission::{self, RingUse};
+use crate::admission::{self, AgentSettings, RingUse};
 use crate::controller::connections::Connections;
 use crate::controller::oauth_client::{Connection, SecretAccess};
 use crate::controller::{self, Gate, certificates};
@@ -243,7 +243,12 @@ impl<'a> Roles<'a> {
     }
 
     /// Answers the API server; returns the address bound.
-    pub(crate) async fn admission(&mut self, listen: SocketAddr, tls: &Tls) -> Result<SocketAddr> {
+    pub(crate) async fn admission(
+        &mut self,
+        listen: SocketAddr,
+        tls: &Tls,
+        agents: Option<AgentSettings>,
+    ) -> Result<SocketAddr> {
         let clock = self.process.clock.clone();
         let rings = RingUse::since(clock.now());
         let follow = rings.clone().follow(self.live.clone(), clock.clone(), self.process.supervisor.shutdown());
@@ -255,6 +260,7 @@ impl<'a> Roles<'a> {
             system_namespace: Namespace::new(self.site.layout.system_namespace())?,
             rings,
             callers: tls.clients.clone(),
+            agents,
         };
         let routes = admission::router(parts, &self.process.metrics);
         self.process.serve(("admission port", "--listen"), (listen, tls), Limits::default(), routes).await

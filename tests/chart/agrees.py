@@ -22,7 +22,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent.parent
 PERMISSIONS = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ValidatingWebhookConfiguration",
-               "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+               "MutatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
 def documents(text):

@@ -112,6 +112,12 @@
 {{- define "countersign.args.admission" -}}
 {{- include "countersign.args.tls" . }}
 {{- include "countersign.args.clientCa" . }}
+{{- $inject := .root.Values.admission.inject }}
+{{- if $inject.enabled }}
+- --agent-image={{ include "countersign.image" (merge (dict "image" $inject.image) .) }}
+- --agent-admin-listen={{ $inject.adminListen }}
+- {{ printf "--agent-resources=%s" (toJson $inject.resources) | quote }}
+{{- end }}
 {{- end }}
 
 {{- define "countersign.args.verifier" -}}

@@ -1,8 +1,8 @@
 {{/* The pod of a role, and what it is made of. */}}
 
-{{/* The image of a role. Takes root and role. */}}
+{{/* The image of a role. Takes root, role and, where something precedes the role's, image. */}}
 {{- define "countersign.image" -}}
-{{- $image := merge (dict) (index .root.Values .role).image .root.Values.image }}
+{{- $image := merge (dict) (default dict .image) (index .root.Values .role).image .root.Values.image }}
 {{- with $image.registry }}{{ . }}/{{ end }}{{ $image.repository }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ default .root.Chart.AppVersion $image.tag }}{{ end }}
 {{- end }}

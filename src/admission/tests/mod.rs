@@ -162,6 +162,7 @@ impl World {
             system_namespace: Namespace::new("countersign-system").unwrap(),
             rings: rings.clone(),
             callers,
+            agents: None,
         };
         Self { router: router(parts, &Metrics::new()), clock, listed, rings, live }
     }

@@ -126,10 +126,7 @@ impl Certificates {
             let deleted = self.parts.writer.delete::<Secret>(&key, &Preconditions::default()).await;
             deleted.during("delete the key of an authority that signs no more")?;
         }
-        let told = match seen.webhook? {
-            Some(configuration) => self.hand_to_webhook(&configuration, &bundle).await?,
-            None => false,
-        };
+        let told = self.hand_to_webhooks(&seen.webhooks?, &bundle).await?;
         let is_done = settled.issue.is_empty() && settled.delete.is_empty() && !told;
         Ok(is_done.then_some(settled.wake_at))
     }

@@ -57,7 +57,7 @@ pub struct Settings {
     pub timings: CertificateTimings,
     /// Whether clients reach the issuer by a certificate made here, so that their Secrets hold the bundle.
     pub for_clients: bool,
-    /// The `ValidatingWebhookConfiguration` that is told whom to trust.
+    /// The name of the `ValidatingWebhookConfiguration` and the `MutatingWebhookConfiguration` that are told whom to trust.
     pub webhook: Option<String>,
 }
 
@@ -172,7 +172,7 @@ impl Certificates {
             );
             None
         });
-        Ok(Seen { map, stored, keys, servers, rotate_at, webhook: self.webhook().await })
+        Ok(Seen { map, stored, keys, servers, rotate_at, webhooks: self.webhooks().await })
     }
 
     fn step(&self, seen: &Seen, now: Timestamp) -> Step {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use countersign_core::certificates::{Authority, AuthorityKey, Bundle, Leaf, Server};
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
@@ -18,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, client::danger::ServerCertVerified};
 use std::time::Duration;
 
-use super::webhook::holds_newest;
+use super::webhook::Webhooks;
 use crate::controller::Failure;
 use crate::objects::layout::{
     AUTHORITIES_DATA, CA_DATA, CERTIFICATE_DATA, CERTIFICATE_KEY_DATA, PRIVATE_KEY_DATA, SERIAL, label,
@@ -34,18 +33,14 @@ pub(super) struct Seen {
     pub(super) servers: Vec<SeenServer>,
     pub(super) rotate_at: Option<Timestamp>,
     /// Who hands the bundle to the API server; where that cannot be told, the rest goes on.
-    pub(super) webhook: Result<Option<ValidatingWebhookConfiguration>, Failure>,
+    pub(super) webhooks: Result<Webhooks, Failure>,
 }
 
 impl Seen {
     /// Whether all who hand the bundle on hold its newest authority.
     pub(super) fn is_handed_on(&self) -> bool {
         let Some(bundle) = &self.stored else { return true };
-        match &self.webhook {
-            Ok(None) => true,
-            Ok(Some(configuration)) => holds_newest(configuration, bundle),
-            Err(_) => false,
-        }
+        self.webhooks.as_ref().is_ok_and(|webhooks| webhooks.hold_newest(bundle))
     }
 }
 

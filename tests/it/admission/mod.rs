@@ -1,6 +1,7 @@
 //! The admission webhook on a real API server: what is wrong is refused with what to write instead, what is left out is warned
 //! of, and nothing depends on it.
 
+mod injection;
 mod threats;
 
 use crate::support::await_condition;
@@ -46,6 +47,7 @@ fn configure(installation: &Installation, failure_policy: &str, address: &str) {
         .replace("orValue('default') == 'default'", &format!("orValue('default') == '{}'", installation.issuer_name))
         .replace("failurePolicy: Ignore", &format!("failurePolicy: {failure_policy}"));
     installation.kubectl.apply(&manifest);
+    injection::configure(installation, address);
 }
 
 struct Bed<'a> {
@@ -130,6 +132,7 @@ impl Drop for Bed<'_> {
         let policy = name.replace("-admission", "-default-key");
         for each in [
             format!("validatingwebhookconfiguration/{name}"),
+            format!("mutatingwebhookconfiguration/{name}"),
             format!("validatingadmissionpolicybinding/{policy}"),
             format!("validatingadmissionpolicy/{policy}"),
         ] {
