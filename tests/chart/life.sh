@@ -45,6 +45,12 @@ sed 's/name: checkout/name: other/; s/^spec:/spec:\n  issuer: other/' examples/q
 kubectl patch oauthclient other --namespace shop --subresource status --type merge --patch '{"status": {"epoch": 7}}' >>"$bed/applied" ||
   wrong "the policy guards another installation's objects"
 
+say "what the verifier may do, however the controller gets at Secrets"
+for access in ClusterWide Named ByRoleBinding; do
+  helm upgrade countersign "$chart" --namespace countersign-system --values "$chart/ci/plaintext-values.yaml" --set "secretAccess=$access" >>"$bed/applied"
+  python3 tests/chart/may.py countersign-system "$access" || wrong "see above"
+done
+
 say "upgrade, rollback, uninstall, install again"
 helm upgrade countersign "$chart" --namespace countersign-system --values "$chart/ci/full-values.yaml" >>"$bed/applied"
 helm rollback countersign 1 --namespace countersign-system >>"$bed/applied"
