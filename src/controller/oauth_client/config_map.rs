@@ -10,10 +10,10 @@ use countersign_core::client::SecretKeys;
 use countersign_core::names::{ClientId, ObjectRef};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::credentials::{CREDENTIALS_READY, How, POLL};
 use super::fights::Heals;
+use super::managed::metadata;
 use super::secret::{Connection, Owner, is_labelled, owner};
 use crate::controller::conditions::{Finding, Status};
 use crate::objects::layout::{COUNTERSIGN, MANAGED_BY, OWNER};
@@ -146,23 +146,13 @@ impl Wanted<'_> {
 
     /// The ConfigMap to write. Labels and annotations of others stay, data of others does not.
     pub(super) fn build(&self, existing: Option<&ConfigMap>) -> ConfigMap {
-        let meta = existing.map(|map| map.metadata.clone()).unwrap_or_default();
-        let (mut labels, mut annotations) = (meta.labels.unwrap_or_default(), meta.annotations.unwrap_or_default());
+        let mut meta = existing.map(|map| map.metadata.clone()).unwrap_or_default();
+        let mut labels = meta.labels.take().unwrap_or_default();
+        let mut annotations = meta.annotations.take().unwrap_or_default();
         labels.insert(MANAGED_BY.to_owned(), COUNTERSIGN.to_owned());
         annotations.insert(OWNER.to_owned(), self.record.to_owned());
         ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(name(self.object)),
-                namespace: Some(self.object.namespace.to_string()),
-                labels: Some(labels),
-                annotations: Some(annotations),
-                resource_version: meta.resource_version,
-                uid: meta.uid,
-                creation_timestamp: meta.creation_timestamp,
-                finalizers: meta.finalizers,
-                owner_references: meta.owner_references,
-                ..ObjectMeta::default()
-            },
+            metadata: metadata((&self.object.namespace, name(self.object)), meta, labels, annotations),
             data: Some(self.data()),
             ..ConfigMap::default()
         }

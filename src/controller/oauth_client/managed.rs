@@ -4,12 +4,13 @@
 //! of each, which of them carry whose owner record, and whose clients to look at. Where nothing is watched, what was read by name
 //! takes the place of the watch.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use countersign_core::names::ObjectRef;
+use countersign_core::names::{Namespace, ObjectRef};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::world::World;
 use crate::controller::table::{Step, Table};
@@ -40,6 +41,27 @@ impl Written for Secret {
 impl Written for ConfigMap {
     fn of(world: &mut World) -> &mut Managed<Self> {
         &mut world.config_maps
+    }
+}
+
+/// The metadata to write at a place: these labels and annotations, on the version that is there, if any.
+pub(super) fn metadata(
+    (namespace, name): (&Namespace, String),
+    existing: ObjectMeta,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(namespace.to_string()),
+        labels: Some(labels),
+        annotations: Some(annotations),
+        resource_version: existing.resource_version,
+        uid: existing.uid,
+        creation_timestamp: existing.creation_timestamp,
+        finalizers: existing.finalizers,
+        owner_references: existing.owner_references,
+        ..ObjectMeta::default()
     }
 }
 

@@ -11,6 +11,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::managed::metadata;
 use crate::objects::layout::{CLIENT, COUNTERSIGN, MANAGED_BY, OWNER, annotation};
 
 /// `Retain` on a Secret that outlives its client; read when nobody saw the client go.
@@ -105,25 +106,16 @@ impl Wanted<'_> {
     /// The Secret to write. Labels and annotations of others stay; of the data, what others added stays only in a Secret
     /// that was theirs to begin with.
     pub(super) fn build(&self, existing: Option<&Secret>, value: &str) -> Secret {
-        let meta = existing.map(|secret| secret.metadata.clone()).unwrap_or_default();
+        let mut meta = existing.map(|secret| secret.metadata.clone()).unwrap_or_default();
         let mut data = match (self.settings.mode, existing) {
             (SecretMode::Adopt, Some(existing)) => existing.data.clone().unwrap_or_default(),
             _ => BTreeMap::new(),
         };
         data.extend(self.data(value));
+        let labels = self.labels(meta.labels.take().unwrap_or_default());
+        let annotations = self.annotations(meta.annotations.take().unwrap_or_default());
         Secret {
-            metadata: ObjectMeta {
-                name: Some(self.settings.name.to_string()),
-                namespace: Some(self.object.namespace.to_string()),
-                labels: Some(self.labels(meta.labels.unwrap_or_default())),
-                annotations: Some(self.annotations(meta.annotations.unwrap_or_default())),
-                resource_version: meta.resource_version,
-                uid: meta.uid,
-                creation_timestamp: meta.creation_timestamp,
-                finalizers: meta.finalizers,
-                owner_references: meta.owner_references,
-                ..ObjectMeta::default()
-            },
+            metadata: metadata((&self.object.namespace, self.settings.name.to_string()), meta, labels, annotations),
             type_: Some(OPAQUE.to_owned()),
             data: Some(data),
             ..Secret::default()
