@@ -25,6 +25,7 @@ mod roles;
 mod standalone;
 mod store;
 mod token;
+mod told;
 mod traces;
 mod usage;
 mod verifier;

@@ -14,17 +14,10 @@ use countersign_core::names::{Audience, ScopeName};
 use countersign_core::policy::{Mode, Problem};
 
 use crate::cli::manifests::{Premises, World};
+pub(super) use crate::cli::told::Severity;
+use crate::cli::told::Told;
 use crate::objects::Key;
 use crate::objects::folder::manifests::{Fields, Manifest, Place};
-
-/// Whether something is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
-    /// It is not in force, or not as it is written.
-    Problem,
-    /// It is in force, and unlikely to be meant.
-    Note,
-}
 
 /// One thing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +44,14 @@ pub(super) struct Report {
     pub(super) others: usize,
     /// Objects of other installations.
     pub(super) foreign: usize,
+}
+
+impl Finding {
+    pub(super) fn told(&self) -> Told<'_> {
+        let Self { severity, place, object, field, reason, message, next } = self;
+        let object = object.as_ref().map(|(kind, key)| (kind.as_str(), key));
+        Told { severity: *severity, place, object, field, reason, message, next }
+    }
 }
 
 impl Report {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::Output;
-use super::findings::{Finding, Report, Severity};
-use crate::cli::colour::{Colour, plain};
+use super::findings::{Report, Severity};
+use crate::cli::colour::Colour;
 use crate::cli::out;
 
 pub(super) fn print(report: &Report, output: Output, limit: usize) -> Result<()> {
@@ -25,7 +25,7 @@ pub(super) fn text(report: &Report, limit: usize, colour: Colour) -> String {
         *count += 1;
         *count <= limit
     });
-    let mut lines: Vec<_> = shown.map(|finding| one(finding, colour)).collect();
+    let mut lines: Vec<_> = shown.map(|finding| finding.told().text(colour)).collect();
     let more = [(problems, "more problem"), (notes, "more note")].map(|(count, what)| (more(count, limit), what));
     let more = more.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(count, what));
     let more = more.collect::<Vec<_>>().join(", ");
@@ -39,20 +39,6 @@ pub(super) fn text(report: &Report, limit: usize, colour: Colour) -> String {
 /// How many of so many are beyond the limit.
 fn more(count: usize, limit: usize) -> usize {
     count.saturating_sub(limit)
-}
-
-/// `file:line: field` first, so that editors find it.
-fn one(finding: &Finding, colour: Colour) -> String {
-    let Finding { severity, place, object, field, reason, message, next } = finding;
-    let (place, field, message) = (plain(&place.to_string()), plain(field), plain(message));
-    let severity = match severity {
-        Severity::Problem => colour.paint("1;31", format_args!("problem {reason}")),
-        Severity::Note => colour.paint("1;33", format_args!("note {reason}")),
-    };
-    let object = object.as_ref().map(|(kind, key)| plain(&format!(" in {kind} {key}"))).unwrap_or_default();
-    let field = if field.is_empty() { String::new() } else { format!(" {}", colour.paint("1", field)) };
-    let next = if next.is_empty() { String::new() } else { format!("  next: {next}\n") };
-    format!("{place}:{field}\n  {severity}{object}: {message}\n{}", colour.paint("2", next))
 }
 
 fn summary(report: &Report, colour: Colour) -> String {
@@ -81,7 +67,7 @@ fn counted(count: usize, what: &str) -> String {
 pub(super) fn json(report: &Report, limit: usize) -> Value {
     let of = |severity| {
         let all = report.findings.iter().filter(move |finding| finding.severity == severity);
-        all.take(limit).map(member).collect::<Vec<_>>()
+        all.take(limit).map(|finding| finding.told().json()).collect::<Vec<_>>()
     };
     let (problems, notes) = (report.count(Severity::Problem), report.count(Severity::Note));
     json!({
@@ -98,21 +84,5 @@ pub(super) fn json(report: &Report, limit: usize) -> Value {
         },
         "problems": of(Severity::Problem),
         "notes": of(Severity::Note),
-    })
-}
-
-fn member(finding: &Finding) -> Value {
-    let Finding { severity: _, place, object, field, reason, message, next } = finding;
-    let (kind, key) = object.as_ref().map(|(kind, key)| (kind, key)).unzip();
-    json!({
-        "file": place.file,
-        "line": place.line,
-        "kind": kind,
-        "namespace": key.and_then(|key| key.namespace.as_deref()),
-        "name": key.map(|key| &*key.name),
-        "field": field,
-        "reason": reason,
-        "message": message,
-        "next": next,
     })
 }

@@ -10,17 +10,10 @@ use serde_json::{Value, json};
 use crate::cli::check::Output;
 use crate::cli::colour::{Colour, plain};
 use crate::cli::out;
+pub(super) use crate::cli::told::Severity;
+use crate::cli::told::Told;
 use crate::objects::Key;
 use crate::objects::folder::documents::Place;
-
-/// Whether somebody has to decide something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
-    /// It is not as it was.
-    Problem,
-    /// It is worth knowing.
-    Note,
-}
 
 /// Why something is not as it was. The words are an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +116,7 @@ impl Report {
     }
 
     pub(super) fn text(&self, colour: Colour) -> String {
-        let mut lines: Vec<_> = self.findings.iter().map(|finding| finding.text(colour)).collect();
+        let mut lines: Vec<_> = self.findings.iter().map(|finding| finding.told().text(colour)).collect();
         let printed = self.of_kind("OAuthClient");
         let (problems, notes) = (self.count(Severity::Problem), self.count(Severity::Note));
         let verdict = format!("{} of {} clients printed, {problems} problems, {notes} notes", printed, self.clients);
@@ -140,7 +133,7 @@ impl Report {
     pub(super) fn json(&self) -> Value {
         let of = |severity| {
             let findings = self.findings.iter().filter(|finding| finding.severity == severity);
-            findings.map(Finding::json).collect::<Vec<_>>()
+            findings.map(|finding| finding.told().json()).collect::<Vec<_>>()
         };
         json!({
             "summary": {
@@ -165,33 +158,9 @@ impl Report {
 // === impl Finding ===
 
 impl Finding {
-    /// `file:line: field` first, so that editors find it.
-    fn text(&self, colour: Colour) -> String {
+    fn told(&self) -> Told<'_> {
         let Self { severity, place, object, field, reason, message, next } = self;
-        let severity = match severity {
-            Severity::Problem => colour.paint("1;31", format_args!("problem {}", reason.as_str())),
-            Severity::Note => colour.paint("1;33", format_args!("note {}", reason.as_str())),
-        };
-        let object = object.as_ref().map(|(kind, key)| format!(" in {kind} {key}")).unwrap_or_default();
-        let field = if field.is_empty() { String::new() } else { format!(" {}", colour.paint("1", plain(field))) };
-        let place = plain(&place.to_string());
-        let next = colour.paint("2", format_args!("  next: {}", plain(next)));
-        format!("{place}:{field}\n  {severity}{}: {}\n{next}\n", plain(&object), plain(message))
-    }
-
-    fn json(&self) -> Value {
-        let Self { severity: _, place, object, field, reason, message, next } = self;
-        let (kind, key) = object.as_ref().map(|(kind, key)| (kind, key)).unzip();
-        json!({
-            "file": place.file,
-            "line": place.line,
-            "kind": kind,
-            "namespace": key.and_then(|key| key.namespace.as_deref()),
-            "name": key.map(|key| &*key.name),
-            "field": field,
-            "reason": reason.as_str(),
-            "message": message,
-            "next": next,
-        })
+        let object = object.as_ref().map(|(kind, key)| (*kind, key));
+        Told { severity: *severity, place, object, field, reason: reason.as_str(), message, next }
     }
 }
