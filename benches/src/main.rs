@@ -78,6 +78,8 @@ enum Scenario {
     Abuse,
     /// Roles before a real API server: memory, start, changes, many rules
     Cluster,
+    /// An agent before a real issuer: memory
+    Agent,
     /// 20,000 clients before a real API server
     Many,
 }
@@ -87,8 +89,15 @@ enum Output {
     Json,
 }
 
-const USUAL: [Scenario; 6] =
-    [Scenario::Core, Scenario::Token, Scenario::Check, Scenario::Proxy, Scenario::Abuse, Scenario::Cluster];
+const USUAL: [Scenario; 7] = [
+    Scenario::Core,
+    Scenario::Token,
+    Scenario::Check,
+    Scenario::Proxy,
+    Scenario::Abuse,
+    Scenario::Cluster,
+    Scenario::Agent,
+];
 
 #[tokio::main]
 async fn main() {
@@ -106,6 +115,7 @@ async fn main() {
             Scenario::Check => scenarios::check::measure(effort, &mut report).await,
             Scenario::Proxy => scenarios::proxy::measure(effort, &mut report).await,
             Scenario::Cluster => scenarios::cluster::measure(effort, &mut report).await,
+            Scenario::Agent => scenarios::agent::measure(&mut report).await,
             Scenario::Many => scenarios::cluster::many::clients(&mut report).await,
             Scenario::Abuse => scenarios::abuse::measure(effort.rounds, &mut report).await,
         }

@@ -4,6 +4,7 @@
 //! median of the rounds counts: the machine is never quiet.
 
 pub mod abuse;
+pub mod agent;
 pub mod check;
 pub mod cluster;
 pub mod core;

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::Effort;
 
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The installation under load.
 pub struct Site {
