@@ -41,6 +41,7 @@ fn what_is_wrong_is_refused_and_without_the_webhook_all_can_be_written() {
     let (taken, said) = apply(&release, &shop, TWICE, &[]);
     assert!(!taken && said.contains("denied the request: spec.rules["), "{said}");
     assert!(said.contains("(AmbiguousRule): "), "{said}");
+    eprintln!("kubectl apply says: {said}");
     let (taken, said) = apply(&release, &shop, &[ORDERS, &client("checkout", "")].concat(), &[]);
     assert!(taken, "{said}");
     shop.must(&["wait", "--for=condition=Ready", "--timeout=60s", "oac/checkout"]);

@@ -14,7 +14,7 @@ const STACK: usize = 32 << 20;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("basic", targets::basic::run),
     ("check_request", targets::check_request::run),
     ("client_secret", targets::client_secret::run),
@@ -23,6 +23,7 @@ const TARGETS: [Target; 9] = [
     ("form", targets::form::run),
     ("manifests", targets::manifests::run),
     ("request", targets::request::run),
+    ("review", targets::review::run),
     ("token", targets::token::run),
 ];
 

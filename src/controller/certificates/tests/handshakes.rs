@@ -14,22 +14,22 @@ use super::*;
 use crate::runtime::tls::{PairFiles, ServerCertificate, TlsMetrics};
 
 /// How late servers serve what their Secret holds, and clients trust what the bundle holds, in seconds.
-const SERVER_LAG: usize = 3;
-const CLIENT_LAG: usize = 4;
+pub(super) const SERVER_LAG: usize = 3;
+pub(super) const CLIENT_LAG: usize = 4;
 const SKEW: i64 = 1;
 
 /// A server whose files are what the Secret was so many seconds ago.
-struct Late {
+pub(super) struct Late {
     lag: usize,
     seen: VecDeque<Secret>,
     _folder: tempfile::TempDir,
     files: PairFiles,
     certificate: ServerCertificate,
-    config: Arc<ServerConfig>,
+    pub(super) config: Arc<ServerConfig>,
 }
 
 impl Late {
-    async fn start(lag: usize, secret: &Secret) -> Self {
+    pub(super) async fn start(lag: usize, secret: &Secret) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = PairFiles { certificate: folder.path().join("tls.crt"), key: folder.path().join("tls.key") };
         write(&files, secret);
@@ -38,7 +38,7 @@ impl Late {
         Self { lag, seen: VecDeque::new(), _folder: folder, files, certificate, config }
     }
 
-    async fn see(&mut self, secret: Secret) {
+    pub(super) async fn see(&mut self, secret: Secret) {
         self.seen.push_back(secret);
         if self.seen.len() > self.lag {
             write(&self.files, &self.seen.pop_front().unwrap());
@@ -63,7 +63,7 @@ impl TimeProvider for At {
 }
 
 /// A client that trusts this bundle and whose clock says this.
-fn client(bundle: &str, now: Timestamp, name: &'static str) -> ClientConnection {
+pub(super) fn client(bundle: &str, now: Timestamp, name: &'static str) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
@@ -77,7 +77,7 @@ fn client(bundle: &str, now: Timestamp, name: &'static str) -> ClientConnection 
     ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap()
 }
 
-fn shake_hands(mut client: ClientConnection, config: &Arc<ServerConfig>) -> anyhow::Result<()> {
+pub(super) fn shake_hands(mut client: ClientConnection, config: &Arc<ServerConfig>) -> anyhow::Result<()> {
     let mut server = ServerConnection::new(Arc::clone(config))?;
     while client.is_handshaking() || server.is_handshaking() {
         let mut bytes = Vec::new();

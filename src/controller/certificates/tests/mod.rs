@@ -1,6 +1,7 @@
 //! Certificates over a store in memory: made, renewed, repaired, and shown to real TLS clients second by second.
 
 mod handshakes;
+mod webhook;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ const TIMINGS: CertificateTimings = CertificateTimings {
     pre_publish: Duration::from_secs(4),
     clock_skew: Duration::from_secs(1),
 };
+/// The configuration that is kept where there is one.
+const WEBHOOK: &str = "countersign-admission";
 const NAMES: [&str; 2] = ["tokens.cs.svc", "127.0.0.1"];
 
 /// A store, a clock, and what clients are told.
@@ -52,7 +55,7 @@ impl Bed {
             writer: Writer::new(&self.objects, gate, "certificates"),
             layout: self.layout.clone(),
             clock: self.clock.clone(),
-            settings: Settings { servers, timings: TIMINGS, for_clients: true, webhook: None },
+            settings: Settings { servers, timings: TIMINGS, for_clients: true, webhook: Some(WEBHOOK.to_owned()) },
             connections: self.connections.clone(),
         };
         Certificates::new(parts, &Metrics::new())
