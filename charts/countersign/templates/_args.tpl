@@ -79,6 +79,7 @@
 - --watch-pods
 {{- end }}
 {{- include "countersign.args.clientCa" . }}
+{{- include "countersign.args.store" .root }}
 {{- end }}
 
 {{/* Takes root and role. */}}
@@ -86,7 +87,6 @@
 {{- if include "countersign.clientCa.volume" . }}
 - --client-ca=/etc/countersign/client-ca/ca.crt
 {{- end }}
-{{- include "countersign.args.store" .root }}
 {{- end }}
 
 {{/* The volume with the authorities of client certificates, of roles that ask for some and where there are any. Takes root and role. */}}
