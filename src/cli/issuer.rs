@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
+use super::client_keys::ClientKeysFlags;
 use super::cluster::Cluster;
 use super::options::Tls;
 use super::store::StoreFlags;
@@ -26,6 +27,8 @@ pub(crate) struct Issuer {
     tls: Tls,
     #[command(flatten)]
     store: StoreFlags,
+    #[command(flatten)]
+    client_keys: ClientKeysFlags,
     /// Where /oauth2/* is served [default: 0.0.0.0:8443, with --plaintext 0.0.0.0:8080]
     #[arg(long, env = "COUNTERSIGN_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -44,7 +47,7 @@ impl Issuer {
     pub(crate) async fn run(self) -> Result<()> {
         let port = if self.tls.files()?.is_some() { 8443 } else { 8080 };
         let listen = self.listen.unwrap_or_else(|| ([0, 0, 0, 0], port).into());
-        let store = self.cluster.store(&self.store)?;
+        let (store, roots) = (self.cluster.store(&self.store)?, self.client_keys.roots()?);
         let mut process = self.cluster.process()?;
         let mut tls = self.tls;
         if let Some(file) = self.client_ca {
@@ -52,6 +55,7 @@ impl Issuer {
         }
         let mut roles = self.cluster.roles(&mut process, Role::Issuer).await?;
         roles.note_uses(store);
+        roles.fetch_client_keys(roots)?;
         if self.watch_pods {
             roles.watch_pods();
         }

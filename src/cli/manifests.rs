@@ -41,6 +41,9 @@ pub(super) struct Premises {
     /// Audience that no policy may claim; may be given several times; default: none
     #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
     reserved_audience: Vec<Audience>,
+    /// Host inside the network that clients may publish their keys at (`jwksUri`); may be given several times; default: none
+    #[arg(long, env = "COUNTERSIGN_CLIENT_KEYS_HOST", value_delimiter = ',', value_name = "HOST")]
+    client_keys_host: Vec<String>,
 }
 
 impl Premises {
@@ -48,7 +51,12 @@ impl Premises {
     pub(super) fn settings(&self, conflicts: Conflicts) -> Settings {
         let audiences = self.reserved_audience.iter().map(ToString::to_string).collect();
         let url = self.issuer_url.as_deref().unwrap_or(NO_ISSUER);
-        Settings { conflicts, ..Settings::new(self.issuer_name.clone(), url, &self.cluster_domain, audiences) }
+        let key_hosts = self.client_keys_host.iter().cloned().collect();
+        Settings {
+            conflicts,
+            key_hosts,
+            ..Settings::new(self.issuer_name.clone(), url, &self.cluster_domain, audiences)
+        }
     }
 
     pub(super) fn cluster_domain(&self) -> &str {

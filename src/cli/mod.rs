@@ -8,6 +8,7 @@ mod agent;
 mod ca_file;
 mod certificates;
 mod check;
+mod client_keys;
 mod cluster;
 mod colour;
 mod controller;

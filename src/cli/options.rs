@@ -37,6 +37,10 @@ pub(crate) struct Installation {
     /// Where issuers note which assertions were used (PrivateKeyJwt): say the same to every role
     #[arg(long, env = "COUNTERSIGN_STORE", value_enum, default_value_t = Kind::None, value_name = "KIND")]
     pub(crate) store: Kind,
+    /// Host inside the network that clients may publish their keys at (`jwksUri`), a DNS name or an IP address; may be given several
+    /// times: say the same to every role. By default public hosts alone
+    #[arg(long, env = "COUNTERSIGN_CLIENT_KEYS_HOST", value_delimiter = ',', value_name = "HOST")]
+    pub(crate) client_keys_host: Vec<String>,
     #[command(flatten)]
     pub(crate) timings: TimingFlags,
 }

@@ -15,6 +15,7 @@ use countersign_core::names::{Namespace, ObjectName};
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
 use futures::FutureExt as _;
+use rustls::RootCertStore;
 use tokio::sync::watch;
 
 use super::ca_file::CaFile;
@@ -28,6 +29,8 @@ use crate::controller::oauth_client::{Connection, SecretAccess};
 use crate::controller::{self, Gate, certificates};
 use crate::http::body::BodyLimits;
 use crate::issuer::keeper::{Keeper, Watched};
+use crate::issuer::published_keys::PublishedKeys;
+use crate::issuer::published_keys::fetch::{self, Fetcher};
 use crate::issuer::signer::Signers;
 use crate::issuer::usage::SecretUsage;
 use crate::issuer::{self, Parts};
@@ -69,6 +72,7 @@ impl Site {
             timings,
             conflicts,
             notes_uses: flags.store != Kind::None,
+            key_hosts: flags.client_keys_host.iter().cloned().collect(),
         };
         Ok(Self { layout, settings: Arc::new(settings) })
     }
@@ -85,6 +89,7 @@ pub(crate) struct Roles<'a> {
     listed: Condition,
     pods: Option<Pods>,
     store: Option<Arc<dyn Store>>,
+    published_keys: Option<PublishedKeys>,
 }
 
 impl<'a> Roles<'a> {
@@ -100,7 +105,7 @@ impl<'a> Roles<'a> {
         let feed = Feed::new(sources, role, listed.clone(), &process.metrics);
         let live = feed.live();
         process.supervisor.spawn("snapshot", feed.run(process.supervisor.shutdown()));
-        Self { process, objects, site, replica, live, listed, pods: None, store: None }
+        Self { process, objects, site, replica, live, listed, pods: None, store: None, published_keys: None }
     }
 
     /// Reconciles while this process leads.
@@ -191,6 +196,7 @@ impl<'a> Roles<'a> {
             pods: self.pods.take(),
             clients: tls.clients.clone(),
             store: self.store.take(),
+            published_keys: self.published_keys.take(),
         };
         let routes = issuer::router(parts, &self.process.metrics);
         self.heartbeat(ReplicaRole::Issuer, Some(usage));
@@ -208,6 +214,18 @@ impl<'a> Roles<'a> {
     /// Has the issuer note here which assertions were used.
     pub(crate) fn note_uses(&mut self, store: Option<Arc<dyn Store>>) {
         self.store = store;
+    }
+
+    /// Has the issuer know the keys that clients publish, from hosts under these authorities.
+    pub(crate) fn fetch_client_keys(&mut self, roots: RootCertStore) -> Result<()> {
+        let directory::Settings { timings, key_hosts, .. } = &*self.site.settings;
+        let fetcher = Fetcher::new(roots, key_hosts.clone(), fetch::system())?;
+        let clock = self.process.clock.clone();
+        let (keys, keeper) = PublishedKeys::new(timings.offline_grace, clock, &self.process.metrics);
+        let follow = keeper.follow(fetcher, self.live.clone(), self.process.supervisor.shutdown());
+        self.process.supervisor.spawn("client-keys", follow);
+        self.published_keys = Some(keys);
+        Ok(())
     }
 
     /// Keeps what ServiceAccount tokens are checked with; without a cluster nobody makes such tokens.

@@ -11,6 +11,7 @@ use countersign_core::directory::Conflicts;
 use countersign_core::timings::Timings;
 
 use super::check::existing;
+use super::client_keys::ClientKeysFlags;
 use super::options::{self, Installation, Tls};
 use super::process::{Process, ProcessFlags};
 use super::roles::{Roles, Site};
@@ -60,6 +61,8 @@ pub(crate) struct Standalone {
     admin_listen: SocketAddr,
     #[command(flatten)]
     installation: Installation,
+    #[command(flatten)]
+    client_keys: ClientKeysFlags,
     #[command(flatten)]
     wires: Wires,
     #[command(flatten)]
@@ -117,6 +120,7 @@ impl Standalone {
         roles.controller((LeaseTimings::default(), SecretAccess::WATCHED), None, None, None);
         let uses = Embedded::open(Some(&uses)).with_context(|| format!("cannot use the store {}", uses.display()))?;
         roles.note_uses(Some(Arc::new(uses)));
+        roles.fetch_client_keys(self.client_keys.roots()?)?;
         let plain = Tls::plain();
         let issuer = roles.issuer(listen, &plain).await?;
         let (_, http) = roles.verifier((self.grpc_listen, self.http_listen), &plain, self.wires.settings()).await?;

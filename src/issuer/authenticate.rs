@@ -186,7 +186,7 @@ impl Authenticator {
         (peer, noted): (Option<IpAddr>, &mut Option<Use>),
     ) -> Result<Caller, Refusal> {
         let (peer, now, snapshot) = (source(peer), self.clock.now(), live.load_full());
-        let Some(((client, spec), used)) = self.own_keys.verify(&snapshot, &own, now) else {
+        let Some(((client, spec), used)) = self.own_keys.verify(&snapshot, &own, (peer, now)).await? else {
             return Err(self.failed(own.id.as_str(), peer, now));
         };
         if *noted != Some(used) {

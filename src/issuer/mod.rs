@@ -20,6 +20,7 @@ pub mod keeper;
 mod metadata;
 mod own_keys;
 mod proven;
+pub mod published_keys;
 mod revoke;
 mod seats;
 mod secrets;
@@ -46,6 +47,7 @@ use crate::issuer::authenticate::{Authenticator, MOST_WAITING};
 use crate::issuer::call::Outcomes;
 use crate::issuer::jwks::JwksDocument;
 use crate::issuer::metadata::{Metadata, Methods};
+use crate::issuer::published_keys::PublishedKeys;
 use crate::issuer::signer::Signers;
 use crate::issuer::token::Issued;
 use crate::issuer::usage::SecretUsage;
@@ -89,6 +91,8 @@ pub struct Parts {
     pub clients: Option<ClientJudge>,
     /// Where uses of assertions are noted; none: no client proves itself by one of its own.
     pub store: Option<Arc<dyn Store>>,
+    /// The keys that clients publish; none: no such client is believed.
+    pub published_keys: Option<PublishedKeys>,
 }
 
 /// Everything a request needs, behind one pointer.

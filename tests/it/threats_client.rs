@@ -78,10 +78,17 @@ spec:
         )
     };
     let file = it.manifests().join("asserting.yaml");
-    std::fs::write(&file, manifest(&format!("https://{}/keys", trap.address))).unwrap();
-    told_about(&it, "asserting", "NotImplemented").await;
-    let fields = [GRANT, TYPE, ("client_assertion", "a.b.c"), ("client_id", "shop.asserting")];
-    assert_error(&it.send(Request::form("/oauth2/token", &fields)).await, 401, "invalid_client");
+    for (uri, reason) in [
+        (format!("https://{}/keys", trap.address), "NotAllowed"),
+        ("https://keys.shop.svc/keys".to_owned(), "NotAllowed"),
+        ("https://me@keys.example.com/keys".to_owned(), "Invalid"),
+        ("https://169.254.169.254/latest/meta-data".to_owned(), "NotAllowed"),
+    ] {
+        std::fs::write(&file, manifest(&uri)).unwrap();
+        told_about(&it, "asserting", reason).await;
+        let fields = [GRANT, TYPE, ("client_assertion", "a.b.c"), ("client_id", "shop.asserting")];
+        assert_error(&it.send(Request::form("/oauth2/token", &fields)).await, 401, "invalid_client");
+    }
     assert_eq!(trap.requests(), 0, "a key was fetched");
 }
 

@@ -8,6 +8,9 @@
 - --system-namespace={{ include "countersign.namespace" $root }}
 - --cluster-domain={{ $root.Values.clusterDomain }}
 - --store={{ include "countersign.store" $root }}
+{{- range $root.Values.issuer.clientKeys.internalHosts }}
+- --client-keys-host={{ . }}
+{{- end }}
 {{- range $root.Values.reservedAudiences }}
 - --reserved-audience={{ . }}
 {{- end }}
@@ -80,6 +83,22 @@
 {{- end }}
 {{- include "countersign.args.clientCa" . }}
 {{- include "countersign.args.store" .root }}
+{{- if include "countersign.clientKeys.volume" .root }}
+- --client-keys-ca-file=/etc/countersign/client-keys/ca.crt
+{{- end }}
+{{- end }}
+
+{{/* The volume with the authorities of hosts that clients publish their keys at, if any. */}}
+{{- define "countersign.clientKeys.volume" -}}
+{{- with .Values.issuer.clientKeys.ca }}
+{{- if and .configMapName .secretName }}{{ fail "issuer.clientKeys.ca: give configMapName or secretName, not both" }}{{ end }}
+{{- $items := list (dict "key" .key "path" "ca.crt") }}
+{{- if .configMapName }}
+{{- toYaml (dict "name" "client-keys" "configMap" (dict "name" .configMapName "items" $items)) }}
+{{- else if .secretName }}
+{{- toYaml (dict "name" "client-keys" "secret" (dict "secretName" .secretName "items" $items)) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Takes root and role. */}}

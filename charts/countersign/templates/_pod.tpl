@@ -34,6 +34,9 @@
 {{- end }}
 {{- if eq .role "issuer" }}
 {{- include "countersign.store.volumes" .root }}
+{{- with include "countersign.clientKeys.volume" .root }}
+- {{ nindent 2 . | trim }}
+{{- end }}
 {{- end }}
 {{- if eq .role "controller" }}
 {{- with include "countersign.ca.volume" .root }}
@@ -58,6 +61,9 @@
 {{- end }}
 {{- if eq .role "issuer" }}
 {{- include "countersign.store.mounts" .root }}
+{{- if include "countersign.clientKeys.volume" .root }}
+- {name: client-keys, mountPath: /etc/countersign/client-keys, readOnly: true}
+{{- end }}
 {{- end }}
 {{- if eq .role "controller" }}
 {{- if include "countersign.ca.volume" .root }}

@@ -236,7 +236,8 @@ fn config_map(
             _ => Wrote::Never,
         },
         paused: observed.view.object.paused,
-        checkable: installation.has_cluster || observed.view.accepted().is_some_and(|client| !client.keys().is_empty()),
+        checkable: installation.has_cluster
+            || observed.view.accepted().is_some_and(|client| client.registered_keys().is_some()),
         heals: &observed.heals,
     };
     config_map::decide(&seen, now)

@@ -1,5 +1,6 @@
 //! The router over a snapshot made by hand and a clock that stands still.
 
+mod around;
 mod authentication;
 mod certificates;
 mod documents;
@@ -10,6 +11,7 @@ mod introspection;
 mod keys;
 mod own_keys;
 mod patience;
+mod published_keys;
 mod service_accounts;
 mod shop;
 mod sockets;

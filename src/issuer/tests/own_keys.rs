@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use axum::http::header;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use countersign_core::client::{ClientObject, ClientState, Method};
+use countersign_core::client::{ClientObject, ClientState, Method, RegisteredKeys};
 use countersign_core::names::Uid;
 use countersign_core::revocation::Entry;
 use countersign_core::timings::Timings;
@@ -17,6 +17,7 @@ use countersign_core::token::{Algorithm, ClientKey, PublicJwk};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::around::Around;
 use super::world::{Answer, BEGAN, ISSUER, World, basic, client_object, encode};
 use crate::http::body::BodyLimits;
 use crate::http::credentials::JWT_BEARER;
@@ -55,13 +56,13 @@ impl Shop {
             away: AtomicBool::default(),
             asked: AtomicUsize::default(),
         });
-        let world = World::with(BodyLimits::default(), (None, None), Some(store.clone()));
+        let world = World::with(BodyLimits::default(), Around { store: Some(store.clone()), ..Around::default() });
         for client in ["cart", "reports"] {
             world.put_client(client_object("shop", client));
             let jwk = PublicJwk::from_public_key(Algorithm::ES256, pair.public_key().as_ref()).unwrap();
             let key = ClientKey::read(serde_json::to_value(jwk).unwrap().as_object().unwrap().clone()).unwrap();
             world.change_spec(&format!("shop.{client}"), |spec| {
-                spec.authentication = vec![Method::PrivateKeyJwt(vec![key])];
+                spec.authentication = vec![Method::PrivateKeyJwt(RegisteredKeys::Listed(vec![key]))];
             });
         }
         Self { world, store, pair }

@@ -15,6 +15,7 @@ use countersign_core::timings::Timings;
 use countersign_core::token::{Algorithm, ClusterIssuer, PublicJwk};
 use serde_json::{Value, json};
 
+use super::around::Around;
 use super::world::{Answer, BEGAN, ISSUER, World, basic, client_object, encode};
 use crate::http::body::BodyLimits;
 use crate::http::credentials::JWT_BEARER;
@@ -114,7 +115,8 @@ impl Shop {
         let metrics = Metrics::new();
         let keys = ClusterKeys::new(Timings::default().offline_grace, &metrics);
         cluster.set(Some(key.jwks()));
-        let world = World::with(BodyLimits::default(), (Some(keys.clone()), pods), None);
+        let world =
+            World::with(BodyLimits::default(), Around { cluster_keys: Some(keys.clone()), pods, ..Around::default() });
         let asks = Arc::clone(&cluster);
         let follow =
             keys.keep(world.clock.clone(), Supervisor::new().shutdown(), move || std::future::ready(asks.answer()));

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::around::Around;
 use super::world::World;
 use crate::http::body::BodyLimits;
 use crate::runtime::serve::{Limits, Port};
@@ -51,7 +52,7 @@ async fn a_token_comes_back_over_a_socket() {
 #[tokio::test]
 async fn tok_17_a_slow_body_gets_400_and_the_connection_closes() {
     let world =
-        World::with(BodyLimits { deadline: Duration::from_millis(100), ..BodyLimits::default() }, (None, None), None);
+        World::with(BodyLimits { deadline: Duration::from_millis(100), ..BodyLimits::default() }, Around::default());
     let address = serve(&world).await;
     for (rest, body) in
         [("Content-Length: 100\r\n", "grant_type="), ("Transfer-Encoding: chunked\r\n", "5\r\ngrant\r\n")]

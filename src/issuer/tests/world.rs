@@ -29,6 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tower::ServiceExt;
 
+use super::around::Around;
 use crate::http::body::BodyLimits;
 use crate::issuer::keeper::{Keeper, Watched};
 use crate::issuer::signer::Signers;
@@ -41,10 +42,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::Readiness;
 use crate::runtime::serve::Peer;
 use crate::runtime::tls::ClientJudge;
-use crate::snapshot::cluster_keys::ClusterKeys;
-use crate::snapshot::pods::Pods;
 use crate::snapshot::{PrivateKey, Snapshot};
-use crate::store::Store;
 
 pub(super) const ISSUER: &str = "https://auth.example.com";
 pub(super) const AUDIENCE: &str = "https://orders.shop.svc";
@@ -95,16 +93,16 @@ impl Sink for TestSink {
 impl World {
     /// `shop.checkout`, `shop.orders` (confidential) and `shop.app` (public) beside the policy; `web.frontend` elsewhere.
     pub(super) fn new() -> Self {
-        Self::with(BodyLimits::default(), (None, None), None)
+        Self::with(BodyLimits::default(), Around::default())
     }
 
-    pub(super) fn with(
-        body: BodyLimits,
-        (cluster_keys, pods): (Option<ClusterKeys>, Option<Pods>),
-        store: Option<Arc<dyn Store>>,
-    ) -> Self {
+    pub(super) fn with(body: BodyLimits, around: Around) -> Self {
+        Self::at(Clock::fixed(at(0)), body, around)
+    }
+
+    pub(super) fn at(clock: Clock, body: BodyLimits, around: Around) -> Self {
+        let Around { cluster_keys, pods, store, published } = around;
         let timings = Timings::default();
-        let clock = Clock::fixed(at(0));
         let contact = Contact::never();
         contact.touch(clock.now());
         let secret_signer = Ed25519KeyPair::generate().unwrap();
@@ -138,6 +136,7 @@ impl World {
             pods,
             clients: Some(ClientJudge::of(include_bytes!("../../../tests/certificates/clients.crt.pem"))),
             store,
+            published_keys: published,
         };
         let router = router(parts, &Metrics::new());
         Self { clock, contact, live, usage, sink, readiness, keeper, router, secret_signer }

@@ -94,16 +94,20 @@ fn certificate(method: &str, certificate: Option<&Certificate>) -> Result<Certif
     }
 }
 
-fn client_keys(method: &str, keys: Option<&ClientKeys>) -> Result<Vec<ClientKey>, Problem> {
-    let Some(ClientKeys { jwks, jwks_uri }) = keys else {
-        return Err(invalid(&format!("{method}.keys"), "register public keys in keys.jwks"));
-    };
-    if jwks_uri.is_some() {
-        let message = "keys are not fetched in this version: write them into keys.jwks";
-        return Err(Problem::new(format!("{method}.keys.jwksUri"), reason::NOT_IMPLEMENTED, message));
+/// The keys themselves, or where they are.
+fn client_keys(method: &str, keys: Option<&ClientKeys>) -> Result<core::RegisteredKeys, Problem> {
+    let element = format!("{method}.keys");
+    match keys {
+        Some(ClientKeys { jwks: Some(jwks), jwks_uri: None }) => {
+            let listed = jwks.keys.iter().enumerate();
+            let read = listed.map(|(index, jwk)| client_key(&format!("{element}.jwks.keys[{index}]"), jwk));
+            read.collect::<Result<_, _>>().map(core::RegisteredKeys::Listed)
+        }
+        Some(ClientKeys { jwks: None, jwks_uri: Some(uri) }) => {
+            read(&format!("{element}.jwksUri"), uri).map(core::RegisteredKeys::Published)
+        }
+        _ => Err(invalid(&element, "register public keys in jwks, or say in jwksUri where they are: one of both")),
     }
-    let listed = jwks.iter().flat_map(|jwks| &jwks.keys).enumerate();
-    listed.map(|(index, jwk)| client_key(&format!("{method}.keys.jwks.keys[{index}]"), jwk)).collect()
 }
 
 fn client_key(element: &str, jwk: &Jwk) -> Result<ClientKey, Problem> {

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod check;
+mod keys_uri;
 mod own_keys;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use self::certificate::{CertificateName, CertificateNames, DistinguishedName, NotDistinguished};
+pub use self::keys_uri::{Hosts, KeysUri, KeysUriError, is_public};
 pub use crate::client_secret::{AtDeadline, Retirement, Rotation};
 use crate::names::{Audience, ClientId, ObjectName, ObjectRef, Uid};
 use crate::policy::Problem;
@@ -157,14 +159,23 @@ pub enum Method {
     ClientSecret(SecretSettings),
     /// A token of a pod that runs as one of these ServiceAccounts of the object's namespace.
     ServiceAccount(Vec<ObjectName>),
-    /// An assertion signed with one of these registered keys.
-    PrivateKeyJwt(Vec<ClientKey>),
+    /// An assertion signed with one of its own keys.
+    PrivateKeyJwt(RegisteredKeys),
     /// A client certificate with this name.
     MutualTls(CertificateName),
     /// No proof: a public client.
     None,
     /// One this version does not know.
     Unknown,
+}
+
+/// Where a client's own keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegisteredKeys {
+    /// In the spec.
+    Listed(Vec<ClientKey>),
+    /// At a URL of the client's.
+    Published(KeysUri),
 }
 
 impl Method {
@@ -254,12 +265,20 @@ impl ClientSpec {
             .find_map(|method| if let Method::MutualTls(name) = method { Some(name) } else { None })
     }
 
-    /// The keys whose assertions prove that the client is who it says.
-    pub fn keys(&self) -> &[ClientKey] {
-        let mut methods = self.authentication.iter();
-        methods
-            .find_map(|method| if let Method::PrivateKeyJwt(keys) = method { Some(keys.as_slice()) } else { None })
-            .unwrap_or_default()
+    /// The keys whose assertions prove that the client is who it says, if it proves that by some.
+    pub fn registered_keys(&self) -> Option<&RegisteredKeys> {
+        self.authentication.iter().find_map(|method| match method {
+            Method::PrivateKeyJwt(keys) => Some(keys),
+            _ => None,
+        })
+    }
+
+    /// Where its keys are fetched from, if they are.
+    pub fn keys_uri(&self) -> Option<&KeysUri> {
+        match self.registered_keys()? {
+            RegisteredKeys::Published(uri) => Some(uri),
+            RegisteredKeys::Listed(_) => None,
+        }
     }
 
     /// What may be asked of the audience.

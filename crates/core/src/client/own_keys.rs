@@ -4,15 +4,16 @@
 
 use std::collections::BTreeSet;
 
+use super::RegisteredKeys;
 use super::check::invalid;
 use crate::policy::Problem;
-use crate::token::ClientKey;
 
 /// The most registered keys of a client: without a `kid`, each is tried.
 const KEYS_MAX: usize = 16;
 
-/// Whether they are few, and each there once.
-pub(super) fn check(element: &str, keys: &[ClientKey], found: &mut Vec<Problem>) {
+/// Whether those that are listed are few, and each there once. A URL is checked as it is read.
+pub(super) fn check(element: &str, keys: &RegisteredKeys, found: &mut Vec<Problem>) {
+    let RegisteredKeys::Listed(keys) = keys else { return };
     let element = format!("{element}.keys.jwks.keys");
     if keys.is_empty() || keys.len() > KEYS_MAX {
         found.push(invalid(&element, format!("register 1 to {KEYS_MAX} public keys")));
@@ -28,13 +29,13 @@ mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
     use super::*;
-    use crate::token::{Algorithm, PublicJwk};
+    use crate::token::{Algorithm, ClientKey, PublicJwk};
 
     #[test]
     fn keys_are_registered_once_each() {
         let registered = |keys: &[ClientKey]| {
             let mut found = Vec::new();
-            check("method", keys, &mut found);
+            check("method", &RegisteredKeys::Listed(keys.to_vec()), &mut found);
             found.into_iter().map(|problem| problem.element).collect::<Vec<_>>().join(" ")
         };
         let element = "method.keys.jwks.keys";

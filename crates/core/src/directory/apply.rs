@@ -15,7 +15,7 @@ use crate::bounds::{Bounds, NAME_LABEL};
 use crate::client::ClientObject;
 use crate::directory::allowances::Concerned;
 use crate::directory::claims::Rank;
-use crate::directory::clients::{Contested, without_store};
+use crate::directory::clients::{Contested, own_keys};
 use crate::directory::view::{ElementClaim, NamespaceView, Thing};
 use crate::directory::{
     Change, ClientView, Conflicts, Directory, NamespaceObject, PolicyObject, PolicyView, Settings, reason,
@@ -254,7 +254,7 @@ fn contested(directory: &Directory, view: &NamespaceView, client: &ClientObject)
             );
             Problem::new("spec.authentication", reason::SECRET_NAME_CONFLICT, message)
         }),
-        method: without_store(client, settings),
+        method: own_keys(client, settings),
     }
 }
 

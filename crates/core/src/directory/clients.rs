@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounds::Bounds;
-use crate::client::{Client, ClientObject, ClientState, Method};
+use crate::client::{Client, ClientObject, ClientState, Method, RegisteredKeys};
 use crate::directory::claims::Rank;
 use crate::directory::{Settings, reason};
 use crate::names::{ClientId, ObjectName};
@@ -82,13 +82,28 @@ impl ClientView {
     }
 }
 
-/// What the installation cannot do for the client.
-pub(super) fn without_store(client: &ClientObject, settings: &Settings) -> Option<Problem> {
-    let spec = client.spec.as_ref().ok().filter(|_| !settings.notes_uses)?;
-    let index = spec.authentication.iter().position(|method| matches!(method, Method::PrivateKeyJwt(_)))?;
-    let element = format!("spec.authentication.methods[{index}].type");
-    let message = "issuers must note which assertions were used: give them a store (--store), or use another method";
-    Some(Problem::new(element, reason::NEEDS_SHARED_STORE, message))
+/// What the installation cannot do for a client with keys of its own, or does not.
+pub(super) fn own_keys(client: &ClientObject, settings: &Settings) -> Option<Problem> {
+    let methods = &client.spec.as_ref().ok()?.authentication;
+    let found = methods.iter().enumerate().find_map(|(index, method)| match method {
+        Method::PrivateKeyJwt(keys) => Some((format!("spec.authentication.methods[{index}]"), keys)),
+        _ => None,
+    });
+    let (element, keys) = found?;
+    if !settings.notes_uses {
+        let message =
+            "issuers must note which assertions were used: give them a store (--store), or use another method";
+        return Some(Problem::new(format!("{element}.type"), reason::NEEDS_SHARED_STORE, message));
+    }
+    let RegisteredKeys::Published(uri) = keys else { return None };
+    if uri.is_public(&settings.cluster_domain) || settings.key_hosts.contains(uri.host()) {
+        return None;
+    }
+    let message = format!(
+        "{} is no public host: write the keys into jwks, or have the platform team allow it (--client-keys-host)",
+        uri.host()
+    );
+    Some(Problem::new(format!("{element}.keys.jwksUri"), reason::NOT_ALLOWED, message))
 }
 
 fn out_of_bounds(object: &ClientObject, bounds: &Bounds) -> Vec<Problem> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::bounds::{AllowanceObject, Labels, Limits, Reserved};
-use crate::client::{Client, ClientObject};
+use crate::client::{Client, ClientObject, Hosts};
 use crate::directory::allowances::Allowances;
 use crate::directory::apply::Update;
 use crate::directory::claims::ExactClaims;
@@ -73,6 +73,8 @@ pub struct Settings {
     pub conflicts: Conflicts,
     /// Whether issuers note which assertions were used: together, or because there is but one.
     pub notes_uses: bool,
+    /// Hosts inside the network that clients may publish their keys at.
+    pub key_hosts: Hosts,
 }
 
 /// Who keeps what two claim.
@@ -284,6 +286,7 @@ impl Settings {
             timings: Timings::default(),
             conflicts: Conflicts::OldestWins,
             notes_uses: true,
+            key_hosts: Hosts::default(),
         }
     }
 

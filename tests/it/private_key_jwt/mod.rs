@@ -1,5 +1,7 @@
 //! Clients with keys of their own at two real issuers and a real Redis, by a client somebody else wrote. The ids are those of docs/security.md.
 
+mod keys;
+
 use crate::support::await_condition;
 use crate::support::clients::{OutsideClient, TokenRequest};
 use crate::support::forge::encode;
@@ -10,48 +12,13 @@ use crate::support::redis::Redis;
 use crate::support::standalone::{Standalone, now};
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use keys::{Host, Key, answer};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// A client's key pair.
-struct Key(EcdsaKeyPair);
-
-impl Key {
-    fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("make a key"))
-    }
-
-    /// The lines of a client's spec that register it.
-    fn registered(&self) -> String {
-        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "mine", "x": encode(x), "y": encode(y)});
-        let methods = json!([{"type": "PrivateKeyJwt", "keys": {"jwks": {"keys": [jwk]}}}]);
-        format!("  authentication: {{methods: {methods}}}\n")
-    }
-
-    fn sign(&self, claims: &str) -> String {
-        self.sign_with(r#"{"alg":"ES256","kid":"mine"}"#, claims)
-    }
-
-    fn sign_with(&self, header: &str, claims: &str) -> String {
-        let signed = format!("{}.{}", encode(header), encode(claims));
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).expect("sign");
-        format!("{signed}.{}", encode(signature))
-    }
-
-    /// As the private half is handed to a program.
-    fn pkcs8(&self) -> String {
-        STANDARD.encode(self.0.to_pkcs8v1().expect("encode the key"))
-    }
-}
 
 /// Two issuers over one Redis, and the clients `first` and `second` of one tenant with one key.
 struct Shop<'a> {
@@ -109,14 +76,29 @@ struct Alone {
 impl Alone {
     async fn open() -> Self {
         let (it, key) = (Standalone::start().await, Key::new());
-        let manifest = client("first", &key.registered()).replace("$NS", "shop").replace("$ISSUER", "default");
+        let registered = key.registered();
+        Self::of(it, key, &registered).await.known().await
+    }
+
+    /// The same, its client's keys being at that host.
+    async fn by(host: &Host, key: Key) -> Self {
+        let flags = host.flags();
+        let it = Standalone::start_with(&flags.each_ref().map(String::as_str)).await;
+        Self::of(it, key, &host.published()).await
+    }
+
+    async fn of(it: Standalone, key: Key, methods: &str) -> Self {
+        let manifest = client("first", methods).replace("$NS", "shop").replace("$ISSUER", "default");
         std::fs::write(it.manifests().join("first.yaml"), manifest).expect("write a manifest");
         let written = async || exists(&it.data(), "first-oauth");
         await_condition("what the client is told", SOON, written, |written| *written).await;
-        let alone = Self { it, key };
-        let look = async || alone.told(&json!({})).await.0;
+        Self { it, key }
+    }
+
+    async fn known(self) -> Self {
+        let look = async || self.told(&json!({})).await.0;
         await_condition("a token for the new client", SOON, look, |status| *status == 200).await;
-        alone
+        self
     }
 
     /// What is said to an assertion that is good but for this.
@@ -315,4 +297,37 @@ async fn without_a_store_such_a_client_is_told_what_is_missing() {
     await_condition("the reason", SOON, look, |reason| reason == "NeedsSharedStore").await;
     let metadata = Request::get("/.well-known/oauth-authorization-server").send(issuer.issuer).await.unwrap().json();
     assert!(!metadata.to_string().contains("private_key_jwt"), "{metadata}");
+}
+
+#[tokio::test]
+async fn a_client_somebody_else_wrote_publishes_its_keys_at_a_url() {
+    let key = Key::new();
+    let host = Host::that_says(answer("200 OK", "", &json!({"keys": [key.public()]}).to_string())).await;
+    let shop = Alone::by(&host, key).await.known().await;
+    let (issuer, client_key) = (shop.it.issuer_url(), shop.key.pkcs8());
+    let request = TokenRequest {
+        issuer: &issuer,
+        client_id: "shop.first",
+        auth_method: Some("private_key_jwt"),
+        client_key: &client_key,
+        ..TokenRequest::default()
+    };
+    assert!(OutsideClient::OpenidClient.token(&request).len() > 100);
+    assert_eq!(host.asked(), 1, "no request fetches keys");
+}
+
+#[tokio::test]
+async fn cla_08_redirects_and_endless_answers_bring_no_keys() {
+    let key = Key::new();
+    let set = json!({"keys": [key.public()]}).to_string();
+    let good = Host::that_says(answer("200 OK", "", &set)).await;
+    let endless = "HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\n\r\n".to_owned() + &"x".repeat(1 << 20);
+    let elsewhere = format!("location: https://{}/jwks\r\n", good.address);
+    for (says, key) in [(answer("302 Found", &elsewhere, ""), key), (endless, Key::new())] {
+        let host = Host::that_says(says).await;
+        let shop = Alone::by(&host, key).await;
+        await_condition("the host to be asked", SOON, async || host.asked(), |asked| *asked > 0).await;
+        assert_eq!(shop.told(&json!({})).await, (503, "temporarily_unavailable".to_owned()));
+    }
+    assert_eq!(good.asked(), 0);
 }
