@@ -16,6 +16,7 @@ mod admission;
 mod cluster;
 mod deletion;
 mod first_call;
+mod injected;
 mod load;
 mod names;
 mod permissions;
