@@ -67,7 +67,7 @@ chart-docs: tools ## write the chart's schema and README from its values
 .PHONY: bench
 bench: tools ## measure beside floors, about 15 minutes; ARGS="--only check" for a part, --help for more
 	@for tool in wrk h2load; do command -v $$tool >/dev/null || { echo "bench: $$tool is missing (Debian: wrk, nghttp2-client)"; exit 1; }; done
-	$(CARGO) build --release --locked --bin countersign
+	$(CARGO) build --release --locked --bins
 	$(CARGO) build --release --locked --package countersign-benches
 	target/release/servers $(or $(ARGS),--write)
 

@@ -22,18 +22,22 @@ done
 # `+crt-static` needs a target of its own, or the procedural macros could not be built either.
 target=$(rustc --print host-tuple)
 folder=${CARGO_TARGET_DIR:-target}/$target/$([ "$profile" = dev ] && echo debug || echo "$profile")
-RUSTFLAGS='-C target-feature=+crt-static' "${CARGO:-cargo}" build --profile "$profile" --locked --bin countersign --target "$target"
+RUSTFLAGS='-C target-feature=+crt-static' "${CARGO:-cargo}" build --profile "$profile" --locked --bins --target "$target"
 
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # A release is stripped by its profile.
-strip --strip-all -o "$work/countersign" "$folder/countersign"
-! readelf --program-headers "$work/countersign" | grep -q INTERP || { echo "the binary is not static" >&2; exit 1; }
+programs=()
+for program in countersign countersign-agent; do
+  strip --strip-all -o "$work/$program" "$folder/$program"
+  ! readelf --program-headers "$work/$program" | grep -q INTERP || { echo "$program is not static" >&2; exit 1; }
+  programs+=("/$program=$work/$program")
+done
 layer=$(image/archive.sh --name "$name" --output "$output" --label org.opencontainers.image.title=countersign \
   --label org.opencontainers.image.version="$version" --label org.opencontainers.image.licenses=Apache-2.0 \
-  --label org.opencontainers.image.revision="$(git rev-parse HEAD 2>/dev/null || true)" /countersign="$work/countersign")
+  --label org.opencontainers.image.revision="$(git rev-parse HEAD 2>/dev/null || true)" "${programs[@]}")
 printf '%s: %s, %d bytes, compressed %d\n' "$output" "$name" "$(stat --format %s "$work/countersign")" "$layer"
 
 [ $sbom = yes ] || exit 0

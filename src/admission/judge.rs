@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use super::deletion;
 use super::review::Review;
 use super::rings::RingUse;
+use crate::runtime::telemetry::chain;
 use crate::snapshot::Snapshot;
 
 /// What a judgement rests on.
@@ -208,11 +209,6 @@ fn signing_key(premises: &Premises<'_>, object: &SigningKey) -> Result<Findings,
 fn paused(annotations: Option<&std::collections::BTreeMap<String, String>>) -> Option<String> {
     let paused = annotations.and_then(|annotations| annotations.get(PAUSED)).is_some_and(|value| value == "true");
     paused.then(|| format!("nothing is written for it while the annotation {PAUSED} is there"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Verdict {

@@ -30,6 +30,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use countersign_core::names::Namespace;
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::judge::{Premises, Verdict};
 use self::review::Review;
@@ -46,6 +47,9 @@ pub use rings::RingUse;
 
 /// The API server takes no object of more than this, and gives up on an answer two seconds later.
 const LIMITS: BodyLimits = BodyLimits { bytes: 3 * 1024 * 1024, deadline: Duration::from_secs(3) };
+
+/// The most reviews whose bodies are read, or that wait for their turn: whoever reaches the port may send them, and slowly.
+const MOST_READ: usize = 32;
 
 /// What the webhook is given to work with.
 pub struct Parts {
@@ -64,6 +68,9 @@ pub struct Parts {
 
 struct Admission {
     parts: Parts,
+    reading: Semaphore,
+    /// One review at a time is taken apart and judged: what it fills is many times its text.
+    judging: Semaphore,
     allowed: Counter,
     refused: Counter,
     unreadable: Counter,
@@ -81,7 +88,9 @@ pub fn router(parts: Parts, metrics: &Metrics) -> Router {
     let [injected, untouched, not_injected] =
         metrics.counters("agent_injections", help, "outcome", ["injected", "untouched", "refused"]);
     let known = parts.callers.clone().map(|judge| (judge, parts.clock.clone()));
-    let admission = Admission { parts, allowed, refused, unreadable, injected, untouched, not_injected };
+    let (reading, judging) = (Semaphore::new(MOST_READ), Semaphore::new(1));
+    let admission =
+        Admission { parts, reading, judging, allowed, refused, unreadable, injected, untouched, not_injected };
     let routes = Router::new().route("/validate", post(validate)).route("/inject", post(inject_agent));
     let routes = routes.with_state(Arc::new(admission));
     match known {
@@ -95,24 +104,29 @@ async fn validate(State(admission): State<Arc<Admission>>, request: Request<Body
         return (StatusCode::SERVICE_UNAVAILABLE, "not every kind was listed yet\n").into_response();
     }
     match admission.read(request).await {
-        Ok(review) => admission.answer(&review),
+        Ok((review, _turn)) => admission.answer(&review),
         Err(answer) => answer,
     }
 }
 
 async fn inject_agent(State(admission): State<Arc<Admission>>, request: Request<Body>) -> Response {
     match admission.read(request).await {
-        Ok(review) => admission.inject(&review),
+        Ok((review, _turn)) => admission.inject(&review),
         Err(answer) => answer,
     }
 }
 
 impl Admission {
-    /// What is asked, or the answer to what is no question.
-    async fn read(&self, request: Request<Body>) -> Result<Review, Response> {
+    /// What is asked, and the turn to answer it; or the answer to what is no question.
+    async fn read(&self, request: Request<Body>) -> Result<(Review, SemaphorePermit<'_>), Response> {
+        let busy = |_| (StatusCode::SERVICE_UNAVAILABLE, "too many reviews at once\n").into_response();
+        let _place = self.reading.try_acquire().map_err(busy)?;
         let (parts, body) = request.into_parts();
         let body = read_json(&parts, body, LIMITS).await.map_err(|error| self.not_understood(&error))?;
-        Review::parse(&body).map_err(|error| self.not_understood(&error))
+        let closed = |_| (StatusCode::SERVICE_UNAVAILABLE, "the webhook ends\n").into_response();
+        let turn = self.judging.acquire().await.map_err(closed)?;
+        let review = Review::parse(&body).map_err(|error| self.not_understood(&error))?;
+        Ok((review, turn))
     }
 
     fn inject(&self, review: &Review) -> Response {

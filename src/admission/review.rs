@@ -13,6 +13,8 @@ use super::judge::Verdict;
 /// Deeper than any Pod or object of ours, and what the API server keeps in its metadata.
 const DEPTH: u8 = 48;
 const API_VERSION: &str = "admission.k8s.io/v1";
+/// Elements of lists in one review: read as an object of Kubernetes each takes hundreds of bytes, were it three in the text.
+const MOST_ELEMENTS: usize = 128 * 1024;
 /// The most the API server hands on whole of one warning, and of all.
 const LONGEST_WARNING: usize = 256;
 const MOST_WARNINGS: usize = 16;
@@ -38,6 +40,8 @@ pub(super) enum Unreadable {
     Json,
     #[error("the body is no AdmissionReview of admission.k8s.io/v1")]
     Version,
+    #[error("the review's lists have more than {MOST_ELEMENTS} elements")]
+    Elements,
     #[error("the review has no {0}")]
     Missing(&'static str),
 }
@@ -45,6 +49,9 @@ pub(super) enum Unreadable {
 impl Review {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut review = strict_json(bytes, DEPTH).ok_or(Unreadable::Json)?;
+        if review.values().map(elements).sum::<usize>() > MOST_ELEMENTS {
+            return Err(Unreadable::Elements);
+        }
         let is = |member: &str, wanted: &str| review.get(member).and_then(Value::as_str) == Some(wanted);
         if !is("apiVersion", API_VERSION) || !is("kind", "AdmissionReview") {
             return Err(Unreadable::Version);
@@ -104,4 +111,13 @@ fn cut(warning: &str) -> String {
     }
     let end = warning.floor_char_boundary(LONGEST_WARNING - '…'.len_utf8());
     format!("{}…", warning.get(..end).unwrap_or_default())
+}
+
+/// How many elements the lists in it have.
+fn elements(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => list.len() + list.iter().map(elements).sum::<usize>(),
+        Value::Object(members) => members.values().map(elements).sum(),
+        _ => 0,
+    }
 }

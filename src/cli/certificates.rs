@@ -107,6 +107,11 @@ impl CertificateFlags {
                 names.push(name.clone());
             }
         }
+        let makes_admission = servers.iter().any(|(server, _)| *server == Server::Admission);
+        require(
+            self.webhook_configuration.is_none() || makes_admission,
+            "--webhook-configuration: give --certificate=admission=<its Service>, too",
+        )?;
         if servers.is_empty() {
             return Ok(None);
         }
@@ -184,6 +189,7 @@ mod tests {
         assert!(refused(&["--certificate=issuer"]).contains("write it like issuer=countersign-issuer"));
         assert!(refused(&["--certificate-name=issuer=a"]).contains("give --certificate=issuer=<its Service>"));
         assert!(refused(&["--certificate=issuer=i", "--certificate-name=issuer=a b"]).contains("neither a DNS name"));
+        assert!(refused(&["--webhook-configuration=w"]).contains("--certificate=admission"));
         assert!(refused(&["--certificate=issuer=i", "--certificate=issuer=j"]).contains("one Service a role"));
         assert!(refused(&["--certificate=issuer=i", "--ca-lifetime=24h"]).contains("a third of an authority's life"));
     }

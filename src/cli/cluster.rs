@@ -1,4 +1,4 @@
-//! What `controller`, `issuer` and `verifier` have in common: the flags of a role in a cluster, and how it begins.
+//! What `controller`, `issuer`, `verifier` and `admission` have in common: the flags of a role in a cluster, and how it begins.
 
 use std::sync::Arc;
 

@@ -42,7 +42,7 @@ pub(super) struct Premises {
     #[arg(long, env = "COUNTERSIGN_RESERVED_AUDIENCE", value_delimiter = ',', value_name = "URI")]
     reserved_audience: Vec<Audience>,
     /// Host inside the network that clients may publish their keys at (`jwksUri`); may be given several times; default: none
-    #[arg(long, env = "COUNTERSIGN_CLIENT_KEYS_HOST", value_delimiter = ',', value_name = "HOST")]
+    #[arg(long, env = "COUNTERSIGN_CLIENT_KEYS_HOST", value_delimiter = ',', value_name = "HOST", value_parser = options::key_host)]
     client_keys_host: Vec<String>,
 }
 

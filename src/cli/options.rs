@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use countersign_core::client::KeysUri;
 use countersign_core::names::{IssuerName, Namespace};
 use countersign_core::timings::Timings;
 
@@ -39,7 +40,7 @@ pub(crate) struct Installation {
     pub(crate) store: Kind,
     /// Host inside the network that clients may publish their keys at (`jwksUri`), a DNS name or an IP address; may be given several
     /// times: say the same to every role. By default public hosts alone
-    #[arg(long, env = "COUNTERSIGN_CLIENT_KEYS_HOST", value_delimiter = ',', value_name = "HOST")]
+    #[arg(long, env = "COUNTERSIGN_CLIENT_KEYS_HOST", value_delimiter = ',', value_name = "HOST", value_parser = key_host)]
     pub(crate) client_keys_host: Vec<String>,
     #[command(flatten)]
     pub(crate) timings: TimingFlags,
@@ -277,6 +278,14 @@ pub(crate) fn issuer_url(text: &str) -> Result<String> {
 pub(crate) fn endpoint_url(text: &str) -> Result<String> {
     http_url(text)?;
     ensure!(!text.contains('#'), "must have no fragment");
+    Ok(text.to_owned())
+}
+
+/// Reads a host as a `jwksUri` names it: in lower case, without port and brackets.
+pub(crate) fn key_host(text: &str) -> Result<String> {
+    let host = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
+    let uri: Result<KeysUri, _> = format!("https://{host}/").parse();
+    ensure!(uri.is_ok_and(|uri| uri.host() == text), "write a DNS name in lower case or an IP address, without a port");
     Ok(text.to_owned())
 }
 

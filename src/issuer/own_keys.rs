@@ -116,6 +116,7 @@ impl OwnKeys {
             None => {}
         }
         let Some(_seat) = self.waiting.take(Some(&from)) else {
+            published.want(uri);
             return Err(Refusal::unavailable("too many assertions wait for their clients' keys"));
         };
         match published.newer(uri, known.as_ref(), (now, Instant::now() + PATIENCE)).await {

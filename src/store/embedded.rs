@@ -5,10 +5,11 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, ReadableTable, Table, TableDefinition};
+use redb::{Builder, Database, DatabaseError, ReadableTable, StorageError, Table, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Store, StoreError, Use};
@@ -26,6 +27,8 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 /// The most that are forgotten with one transaction.
 const FORGET: usize = 2 * BATCH;
+/// How long a file that failed is left alone before it is opened again.
+const REST: Duration = Duration::from_secs(1);
 /// Bytes of the file that are kept in memory.
 const CACHE: usize = 1024 * 1024;
 
@@ -47,15 +50,22 @@ struct Waiting {
 impl Embedded {
     /// Opens the file, made if it is not there; none: memory alone.
     pub fn open(file: Option<&Path>) -> Result<Self, StoreError> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(CACHE);
-        let database = match file {
-            Some(file) => builder.create(file),
-            None => builder.create_with_backend(InMemoryBackend::new()),
-        };
-        let database = database.map_err(StoreError::Open)?;
+        if let Some(file) = file.map(Path::to_owned) {
+            return Self::begin(move || builder().create(&file));
+        }
+        // Opened once: another memory would know of no use.
+        let mut memory = Some(InMemoryBackend::new());
+        let gone = || DatabaseError::Storage(StorageError::DatabaseClosed);
+        Self::begin(move || builder().create_with_backend(memory.take().ok_or_else(gone)?))
+    }
+
+    /// The same, however it is opened.
+    pub(super) fn begin(
+        mut open: impl FnMut() -> Result<Database, DatabaseError> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let database = open().map_err(StoreError::Open)?;
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let begun = thread::Builder::new().name("store".to_owned()).spawn(move || write(&database, waiting));
+        let begun = thread::Builder::new().name("store".to_owned()).spawn(move || write(database, open, waiting));
         // It ends when the last handle to the queue is gone.
         begun.map(drop).map_err(StoreError::Thread)?;
         Ok(Self { queue })
@@ -73,10 +83,20 @@ impl Store for Embedded {
     }
 }
 
-fn write(database: &Database, mut waiting: mpsc::Receiver<Waiting>) {
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE);
+    builder
+}
+
+fn write(
+    mut database: Database,
+    mut open: impl FnMut() -> Result<Database, DatabaseError>,
+    mut waiting: mpsc::Receiver<Waiting>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-        match note(database, &batch) {
+        match note(&database, &batch) {
             // Who no longer waits will not use it.
             Ok(first) => batch.drain(..).zip(first).for_each(|(waiting, first)| {
                 waiting.first.send(first).ok();
@@ -85,7 +105,29 @@ fn write(database: &Database, mut waiting: mpsc::Receiver<Waiting>) {
                 let error = StoreError::Write(Box::new(error));
                 tracing::error!(error = chain(&error), "assertions cannot be noted as used, so none is taken");
                 batch.clear();
+                // After an error of the disk a database answers nothing else until it is opened again.
+                drop(database);
+                let Some(again) = reopened(&mut open, &mut waiting) else { return };
+                database = again;
             }
+        }
+    }
+}
+
+/// The database once it can be opened; none where nobody will ask any more. Who asks meanwhile hears that nobody knows.
+fn reopened(
+    mut open: impl FnMut() -> Result<Database, DatabaseError>,
+    waiting: &mut mpsc::Receiver<Waiting>,
+) -> Option<Database> {
+    loop {
+        thread::sleep(REST);
+        while waiting.try_recv().is_ok() {}
+        if waiting.is_closed() {
+            return None;
+        }
+        match open() {
+            Ok(database) => return Some(database),
+            Err(error) => tracing::error!(error = chain(&error), "the store's file cannot be opened again yet"),
         }
     }
 }

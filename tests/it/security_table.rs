@@ -11,6 +11,7 @@ use std::path::Path;
 const KINDS: [(&str, u32); 6] = [("TOK", 17), ("EXC", 10), ("JWT", 20), ("GWY", 10), ("CLA", 9), ("K8S", 9)];
 /// Of the others, those that something exists for.
 const SINGLE: [&str; 4] = ["AUT-03", "K8S-10", "K8S-12", "K8S-13"];
+
 /// A row: the id, the tests it names, what is said of the outcome.
 struct Row {
     id: String,

@@ -9,7 +9,7 @@ use crate::figures::{Report, Target};
 use crate::support::http::{Request, raw_unix};
 use crate::support::installation::Installation;
 use crate::support::ports::free_address;
-use crate::support::processes;
+use crate::support::processes::Process;
 use crate::support::scratch::Scratch;
 use crate::support::testbed::Testbed;
 use crate::support::{await_condition, root};
@@ -41,7 +41,7 @@ pub async fn measure(report: &mut Report) {
         format!("--admin-listen={admin}"),
     ];
     flags.extend(NAMES.map(|name| format!("--token={name}={ORDERS} orders:read")));
-    let mut agent = processes::start("agent", flags);
+    let mut agent = Process::start("agent", root().join("target/release/countersign-agent"), flags);
     agent.ready(admin).await;
     let begun = resident(agent.id());
     for _ in 0..RENEWALS {

@@ -6,6 +6,7 @@
 {{- with $issuer.store }}
 {{- if eq .type "Shared" }}
 {{- if not .url }}{{ fail "issuer.store: give the url of a Redis or Valkey, such as rediss://redis.example.com" }}{{ end }}
+{{- if regexMatch "@|[?&]pass(word)?=" .url }}{{ fail "issuer.store.url: everybody who sees the Deployment sees it: put the password into a Secret, issuer.store.passwordSecret" }}{{ end }}
 {{- else if or .url .username .passwordSecret.name .ca.configMapName .ca.secretName }}
 {{- fail "issuer.store: url, username, passwordSecret and ca belong to type Shared" }}
 {{- end }}

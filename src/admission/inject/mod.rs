@@ -1,7 +1,7 @@
 //! Puts an agent into a pod that asks for one by annotation.
 //!
 //! ```text
-//! Pod ─► wish: its annotations ─► seats: where in it there is room ─► a JSON patch (RFC 6902) of parts
+//! Pod ─► wish: its annotations ─► slots: where in it there is room ─► a JSON patch (RFC 6902) of parts
 //! ```
 //! Flows in: a Pod that is created, what every agent here is like, the Directory. Flows out: what is added to it; warnings
 //! about what it will wait for; or a refusal with what to write instead. What the pod has of its own is never replaced, a pod
@@ -10,7 +10,7 @@
 mod advice;
 mod parts;
 mod patch;
-mod seats;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod wish;
@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 
 use countersign_core::directory::Directory;
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use self::wish::{Refusal, Wish};
@@ -58,13 +59,13 @@ fn injected(review: &Review, settings: Option<&Settings>, directory: &Directory)
         return Err(Refusal::NotAPod);
     }
     let object = review.object.as_ref().ok_or(Refusal::NoObject)?;
-    let pod: Pod = serde_json::from_value(object.clone()).map_err(Refusal::Unreadable)?;
+    let pod = Pod::deserialize(object).map_err(Refusal::Unreadable)?;
     let annotations = pod.metadata.annotations.as_ref();
     let Some(wish) = annotations.map_or(Ok(None), |annotations| Wish::read(annotations, directory.settings()))? else {
         return Ok(None);
     };
     let spec = pod.spec.as_ref().ok_or(Refusal::NoSpec)?;
-    if wish.is_fulfilled && seats::has_agent(spec) {
+    if wish.is_fulfilled && slots::has_agent(spec) {
         return Ok(None);
     }
     let settings = settings.ok_or(Refusal::NoAgents)?;

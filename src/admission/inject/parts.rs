@@ -33,6 +33,8 @@ pub(super) fn container(spec: &PodSpec, wish: &Wish, settings: &Settings, issuer
     json!({
         "name": AGENT,
         "image": settings.image,
+        // The agent without the rest of the image's main program: a fraction of the memory, in every pod.
+        "command": ["/countersign-agent"],
         "restartPolicy": "Always",
         "args": arguments(spec, wish, (settings, port), issuer_url),
         "ports": [{"name": "agent-admin", "containerPort": port, "protocol": "TCP"}],
@@ -72,7 +74,6 @@ pub(super) fn config_map(client: &str) -> String {
 
 fn arguments(spec: &PodSpec, wish: &Wish, (settings, port): (&Settings, u16), issuer_url: &str) -> Vec<String> {
     let mut flags = vec![
-        "agent".to_owned(),
         format!("--credentials={CLIENT_AT}"),
         format!("--assertion-file={ASSERTION_AT}/token"),
         format!("--admin-listen={}", std::net::SocketAddr::new(settings.admin.ip(), port)),

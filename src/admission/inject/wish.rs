@@ -1,8 +1,7 @@
 //! What a pod asks for, and why it does not get it.
 //!
 //! Flows in: a pod's annotations. Flows out: a wish in which every value is well-formed; the tokens are read as the flags of
-//! `countersign agent` are. Of what somebody wrote a message holds little, and
-//! nothing unprintable.
+//! `countersign agent` are. Of what somebody wrote a message holds little, and nothing unprintable.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -13,13 +13,14 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_core::client::KeysUri;
+use countersign_core::names::Namespace;
 use countersign_core::token::{ClientKey, KeySetError, read_key_set};
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
@@ -38,6 +39,8 @@ use schedule::{AT_MOST_EVERY, Schedule};
 
 /// The most fetches at a time.
 const AT_ONCE: usize = 16;
+/// The most URLs of one namespace's clients: nobody fills the schedule alone.
+const OF_NAMESPACE: usize = 64;
 /// The most wishes that wait; who finds no room is helped by the wish of somebody else, or by the next fetch.
 const WISHES: usize = 256;
 /// How often the clients are looked through for URLs, at most.
@@ -120,8 +123,7 @@ impl PublishedKeys {
         (now, deadline): (Timestamp, Instant),
     ) -> Option<Arc<Known>> {
         let mut changes = self.sets.subscribe();
-        // Where there is no room, much is fetched anyway.
-        self.wishes.try_send(uri.clone()).ok();
+        self.want(uri);
         loop {
             let known = self.known(uri, now);
             if known.as_ref().map(Arc::as_ptr) != than.map(Arc::as_ptr) {
@@ -129,6 +131,12 @@ impl PublishedKeys {
             }
             tokio::time::timeout_at(deadline, changes.changed()).await.ok()?;
         }
+    }
+
+    /// Has the URL fetched as soon as may be.
+    pub(super) fn want(&self, uri: &KeysUri) {
+        // Where there is no room, much is fetched anyway.
+        self.wishes.try_send(uri.clone()).ok();
     }
 }
 
@@ -185,9 +193,16 @@ impl Keeper {
 
     /// Whose keys are to be known.
     fn look(&mut self, snapshot: &Snapshot, now: Instant) {
-        let usable = snapshot.directory.clients().filter_map(|client| client.usable());
-        let named: BTreeSet<KeysUri> = usable.filter_map(|spec| spec.keys_uri()).cloned().collect();
-        let fits = self.schedule.keep_only(&named, now);
+        let mut by_namespace: BTreeMap<&Namespace, BTreeSet<&KeysUri>> = BTreeMap::new();
+        for client in snapshot.directory.clients() {
+            if let Some(uri) = client.usable().and_then(|spec| spec.keys_uri()) {
+                by_namespace.entry(&client.object.object.namespace).or_default().insert(uri);
+            }
+        }
+        let named: BTreeSet<KeysUri> =
+            by_namespace.values().flat_map(|uris| uris.iter().take(OF_NAMESPACE).copied().cloned()).collect();
+        let all_fit = by_namespace.values().all(|uris| uris.len() <= OF_NAMESPACE);
+        let fits = self.schedule.keep_only(&named, now) && all_fit;
         if !fits && !self.overfull {
             tracing::error!("clients publish keys at too many URLs: those of some are not fetched");
         }

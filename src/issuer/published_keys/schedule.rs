@@ -49,10 +49,10 @@ impl Schedule {
         true
     }
 
-    /// A request missed a key: fetched as soon as may be.
+    /// A request missed a key: fetched as soon as may be, and no sooner after failures than without it.
     pub(super) fn want(&mut self, uri: &KeysUri, now: Instant) {
         if let Some(entry) = self.entries.get_mut(uri) {
-            let earliest = entry.began.map_or(now, |began| began + AT_MOST_EVERY);
+            let earliest = entry.began.map_or(now, |began| began + pause(entry.failures));
             entry.next = entry.next.min(earliest.max(now));
         }
     }
@@ -69,7 +69,8 @@ impl Schedule {
         due.into_iter().map(|(uri, _)| uri.clone()).collect()
     }
 
-    /// How a fetch ended; `spread` is about one. False where nobody names the URL any more. Of failures in a row, true for the first.
+    /// How a fetch ended; `spread` is about one. None where nobody names the URL any more; true for the first failure in a row, and for
+    /// the success that ends such a row.
     pub(super) fn ended(&mut self, uri: &KeysUri, good: bool, spread: f64) -> Option<bool> {
         let entry = self.entries.get_mut(uri)?;
         entry.under_way = false;

@@ -41,7 +41,7 @@ const IO: [&str; 16] = [
 const TRACES: [&str; 4] = ["opentelemetry", "opentelemetry_http", "opentelemetry_otlp", "opentelemetry_sdk"];
 const CHANCE: [&str; 3] = ["rand", "aws_lc_rs::rand", "Timestamp::now"];
 
-const MODULES: [Module; 13] = [
+const MODULES: [Module; 14] = [
     Module { place: "crates/core/src", may_use: &["*"], never: &[] },
     Module {
         place: "crates/api/src",
@@ -78,6 +78,7 @@ const MODULES: [Module; 13] = [
         never: &[],
     },
     Module { place: "src/agent", may_use: &["runtime", "countersign_core"], never: &KUBERNETES },
+    Module { place: "src/bin", may_use: &[], never: &KUBERNETES },
     Module { place: "src/cli", may_use: &["*", "countersign_api", "countersign_core"], never: &[] },
 ];
 

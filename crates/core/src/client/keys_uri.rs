@@ -21,7 +21,6 @@ const INTERNAL: [&str; 7] = ["svc", "local", "localhost", "internal", "home", "l
 pub struct KeysUri {
     text: String,
     host: String,
-    port: u16,
 }
 
 /// Hosts that may be called whatever they are: what the operator says.
@@ -79,11 +78,6 @@ impl KeysUri {
         &self.host
     }
 
-    /// The port to call.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The address, where one is written in the place of a name.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
@@ -121,14 +115,13 @@ impl FromStr for KeysUri {
             return Err(KeysUriError::User);
         }
         let (host, port) = split(authority)?;
-        let port = match port {
-            None => 443,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|port| *port != 0).ok_or(KeysUriError::Port)?
-            }
-            Some(_) => return Err(KeysUriError::Port),
+        let is_port = |digits: &str| {
+            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse().is_ok_and(|port: u16| port != 0)
         };
-        Ok(Self { text: text.to_owned(), host: host.to_owned(), port })
+        if !port.is_none_or(is_port) {
+            return Err(KeysUriError::Port);
+        }
+        Ok(Self { text: text.to_owned(), host: host.to_owned() })
     }
 }
 
@@ -190,6 +183,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         [(192, 0, 0), (192, 88, 99)].contains(&(first, second, third)),
         // Measurements, RFC 2544.
         first == 198 && (18..=19).contains(&second),
+        // What serves Azure's machines their secrets.
+        address == Ipv4Addr::new(168, 63, 129, 16),
         // Multicast, RFC 1112, and what is left, up to broadcast.
         first >= 224,
         address.is_private(),
@@ -220,20 +215,20 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<(String, u16), KeysUriError> {
-        text.parse().map(|uri: KeysUri| (uri.host().to_owned(), uri.port()))
+    fn read(text: &str) -> Result<String, KeysUriError> {
+        text.parse().map(|uri: KeysUri| uri.host().to_owned())
     }
 
     #[test]
     fn a_url_has_one_form() {
-        for (text, host, port) in [
-            ("https://keys.example.com/jwks.json", "keys.example.com", 443),
-            ("https://keys.example.com", "keys.example.com", 443),
-            ("https://keys.example.com:8443/?a=b@c", "keys.example.com", 8443),
-            ("https://198.51.100.7/", "198.51.100.7", 443),
-            ("https://[2001:db8::1]:444/k", "2001:db8::1", 444),
+        for (text, host) in [
+            ("https://keys.example.com/jwks.json", "keys.example.com"),
+            ("https://keys.example.com", "keys.example.com"),
+            ("https://keys.example.com:8443/?a=b@c", "keys.example.com"),
+            ("https://198.51.100.7/", "198.51.100.7"),
+            ("https://[2001:db8::1]:444/k", "2001:db8::1"),
         ] {
-            assert_eq!(read(text), Ok((host.to_owned(), port)), "{text}");
+            assert_eq!(read(text), Ok(host.to_owned()), "{text}");
         }
     }
 
@@ -318,6 +313,7 @@ mod tests {
             "100.127.255.255",
             "127.0.0.1",
             "127.255.0.1",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",

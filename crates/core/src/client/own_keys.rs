@@ -8,7 +8,7 @@ use super::RegisteredKeys;
 use super::check::invalid;
 use crate::policy::Problem;
 
-/// The most registered keys of a client: without a `kid`, each is tried.
+/// The most registered keys of a client.
 const KEYS_MAX: usize = 16;
 
 /// Whether those that are listed are few, and each there once. A URL is checked as it is read.

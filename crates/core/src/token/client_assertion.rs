@@ -19,6 +19,9 @@ const LONGEST: i64 = 300;
 const AHEAD: i64 = 60;
 /// How many keys of its algorithm an assertion is tried with that names none: everybody can have us try.
 const KEYS_TRIED: usize = 4;
+/// The most characters (base64url) of an RSA key's modulus, 4096 bits, and of its exponent, 3 bytes.
+const MODULUS_MAX: usize = 683;
+const EXPONENT_MAX: usize = 4;
 /// The most bytes of a `jti`.
 const MAX_TOKEN_ID: usize = 256;
 
@@ -39,8 +42,14 @@ pub struct ClientAssertion {
 }
 
 impl ClientKey {
-    /// Reads a JWK (RFC 7517 section 4). It must say its algorithm: that is what it is pinned to.
+    /// Reads a JWK (RFC 7517 section 4). It must say its algorithm: that is what it is pinned to. Anybody may have an issuer check a
+    /// signature with it, so that an RSA key has to be a usual one.
     pub fn read(mut jwk: Map<String, Value>) -> Result<Self, JwkError> {
+        let longer =
+            |name: &str, most: usize| jwk.get(name).and_then(Value::as_str).is_some_and(|text| text.len() > most);
+        if longer("n", MODULUS_MAX) || longer("e", EXPONENT_MAX) {
+            return Err(JwkError::Costly);
+        }
         let name = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
         jwk.entry("kid").or_insert_with(|| "".into());
         jwk.entry("use").or_insert_with(|| "sig".into());

@@ -27,6 +27,9 @@ pub enum JwkError {
     /// An RSA modulus outside 2048 to 8192 bits.
     #[error("the RSA key must have 2048 to 8192 bits")]
     Size,
+    /// A client's RSA key that would cost an issuer more than a request is worth.
+    #[error("a client's RSA key must have at most 4096 bits, and an exponent of at most 3 bytes (65537 is usual)")]
+    Costly,
     /// The `kid` in the text is not the thumbprint of the key.
     #[error("the kid is not the thumbprint of the key")]
     WrongKeyId,

@@ -113,9 +113,10 @@ fn a_pod_that_asks_gets_an_agent_and_nothing_of_its_own_changes() {
     let agent = json!({
         "name": "countersign-agent",
         "image": "registry.example.com/countersign:1",
+        "command": ["/countersign-agent"],
         "restartPolicy": "Always",
         "args": [
-            "agent", "--credentials=/etc/countersign", "--assertion-file=/var/run/countersign/token",
+            "--credentials=/etc/countersign", "--assertion-file=/var/run/countersign/token",
             "--admin-listen=0.0.0.0:9191", "--token=default", "--token-dir=/run/tokens", "--everyone-access",
         ],
         "ports": [{"name": "agent-admin", "containerPort": 9191, "protocol": "TCP"}],
@@ -188,7 +189,7 @@ fn annotations_say_which_tokens_how_and_for_whom() {
     assert_eq!(names("initContainers"), ["mesh", "countersign-agent", "envoy", "last"], "right before who needs it");
     assert_eq!(names("volumes"), ["data", "countersign-tokens", "countersign-client", "countersign-assertion"]);
     assert_eq!(
-        flags(&pod)[3..],
+        flags(&pod)[2..],
         [
             "--admin-listen=0.0.0.0:9500",
             "--token=orders=https://orders.shop.svc?a=$$(HOME) orders:read",

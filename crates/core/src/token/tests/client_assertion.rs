@@ -149,6 +149,12 @@ fn a_key_is_registered_with_its_algorithm_and_public() {
     ] {
         assert!(with(name, value.clone()).is_err(), "{name} {value}");
     }
+    for (modulus, exponent) in [("A".repeat(684), "AQAB"), ("A".repeat(342), "AQABAQ")] {
+        let Value::Object(costly) = json!({"kty": "RSA", "alg": "RS256", "n": modulus, "e": exponent}) else {
+            panic!()
+        };
+        assert_eq!(ClientKey::read(costly), Err(JwkError::Costly));
+    }
     assert_eq!(
         with("kid", json!("mine")).map(|key| key.thumbprint().to_owned()),
         Ok(key(Algorithm::ES256).jwk.key_id().as_str().to_owned())

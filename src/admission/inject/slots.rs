@@ -10,16 +10,16 @@ use super::wish::{Refusal, Wish};
 
 /// Where things go.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Seats {
+pub(super) struct Slots {
     /// Its place among the init containers: right before the first of them that gets tokens, else last. Others that start before
     /// the programs, such as a mesh's, may be what it reaches the issuer through.
     pub(super) agent: usize,
-    pub(super) tokens: Vec<Seat>,
+    pub(super) tokens: Vec<Slot>,
 }
 
 /// A container that gets the tokens.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Seat {
+pub(super) struct Slot {
     /// Where it is in the pod as it was sent.
     pub(super) list: &'static str,
     pub(super) index: usize,
@@ -32,7 +32,7 @@ pub(super) fn has_agent(spec: &PodSpec) -> bool {
     spec.init_containers.iter().flatten().any(|container| container.name == AGENT)
 }
 
-pub(super) fn seats(spec: &PodSpec, wish: &Wish) -> Result<Seats, Refusal> {
+pub(super) fn slots(spec: &PodSpec, wish: &Wish) -> Result<Slots, Refusal> {
     refuse_taken(spec)?;
     let init = spec.init_containers.as_deref().unwrap_or_default();
     let lists = [("initContainers", init), ("containers", spec.containers.as_slice())];
@@ -45,15 +45,15 @@ pub(super) fn seats(spec: &PodSpec, wish: &Wish) -> Result<Seats, Refusal> {
             };
             if gets {
                 refuse_path(container, &wish.mount_path)?;
-                tokens.push(Seat { list, index, has_mounts: container.volume_mounts.is_some() });
+                tokens.push(Slot { list, index, has_mounts: container.volume_mounts.is_some() });
             }
         }
     }
     if tokens.is_empty() || wish.containers.as_ref().is_some_and(|names| names.len() != tokens.len()) {
         return Err(Refusal::Containers);
     }
-    let first = tokens.iter().find(|seat| seat.list == "initContainers");
-    Ok(Seats { agent: first.map_or(init.len(), |seat| seat.index), tokens })
+    let first = tokens.iter().find(|slot| slot.list == "initContainers");
+    Ok(Slots { agent: first.map_or(init.len(), |slot| slot.index), tokens })
 }
 
 /// No port of the pod is the agent's.
