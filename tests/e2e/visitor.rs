@@ -44,10 +44,11 @@ impl<'a> Visitor<'a> {
         self.namespace.must(&["exec", &self.name, "--", "/bin/sh", "-c", command]).trim().to_owned()
     }
 
-    /// A token for the client whose Secret it has, by curl, with nothing but what the Secret says.
+    /// A token for the client whose Secret it has, by curl, with nothing but what the Secret says. Until the node's proxy knows a new
+    /// Service's pods, which is later than the API server knows that they are ready, it refuses connections.
     pub fn token(&self) -> String {
         let answer = self.sh(
-            r#"cd /credentials && /bin/curl --silent --show-error --max-time 10 --cacert ca.crt \
+            r#"cd /credentials && /bin/curl --silent --show-error --retry 10 --retry-connrefused --retry-delay 1 --max-time 10 --cacert ca.crt \
                 --user "$(/bin/cat client_id):$(/bin/cat client_secret)" --data grant_type=client_credentials "$(/bin/cat token_endpoint)""#,
         );
         let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no JSON: {answer}"));
@@ -79,7 +80,8 @@ impl<'a> Visitor<'a> {
     pub fn verdict(&self, url: &str, host: &str, token: Option<&str>) -> String {
         let token = token.map(|token| format!("--header 'Authorization: Bearer {token}'")).unwrap_or_default();
         self.sh(&format!(
-            "/bin/curl --silent --show-error --max-time 10 --cacert /credentials/ca.crt --output /dev/null \
+            "/bin/curl --silent --show-error --retry 10 --retry-connrefused --retry-delay 1 --max-time 10 \
+                --cacert /credentials/ca.crt --output /dev/null \
                 --write-out '%{{http_code}}' --header 'Host: {host}' {token} '{url}'"
         ))
     }
