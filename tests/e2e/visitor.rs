@@ -44,12 +44,23 @@ impl<'a> Visitor<'a> {
         self.namespace.must(&["exec", &self.name, "--", "/bin/sh", "-c", command]).trim().to_owned()
     }
 
-    /// A token for the client whose Secret it has, by curl, with nothing but what the Secret says. Until the node's proxy knows a new
-    /// Service's pods, which is later than the API server knows that they are ready, it refuses connections.
+    /// What curl prints, asked again only while it is refused a connection (its exit code 7): the node's proxy knows a new Service's pods
+    /// later than the API server knows that they are ready.
+    fn curl(&self, args: &str) -> String {
+        self.sh(&format!(
+            "tries=0; while :; do \
+               said=$(/bin/curl --silent --show-error --max-time 10 {args}) && printf %s \"$said\" && exit 0 || code=$?; \
+               tries=$((tries+1)); [ $code = 7 ] && [ $tries -lt 10 ] || exit $code; /bin/sleep 1; \
+             done"
+        ))
+    }
+
+    /// A token for the client whose Secret it has, by curl, with nothing but what the Secret says.
     pub fn token(&self) -> String {
-        let answer = self.sh(
-            r#"cd /credentials && /bin/curl --silent --show-error --retry 10 --retry-connrefused --retry-delay 1 --max-time 10 --cacert ca.crt \
-                --user "$(/bin/cat client_id):$(/bin/cat client_secret)" --data grant_type=client_credentials "$(/bin/cat token_endpoint)""#,
+        let answer = self.curl(
+            r#"--cacert /credentials/ca.crt \
+                --user "$(/bin/cat /credentials/client_id):$(/bin/cat /credentials/client_secret)" \
+                --data grant_type=client_credentials "$(/bin/cat /credentials/token_endpoint)""#,
         );
         let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no JSON: {answer}"));
         json["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
@@ -79,9 +90,8 @@ impl<'a> Visitor<'a> {
     /// The status with which a verifier, trusted by the Secret's authority, answers for a request to `host`.
     pub fn verdict(&self, url: &str, host: &str, token: Option<&str>) -> String {
         let token = token.map(|token| format!("--header 'Authorization: Bearer {token}'")).unwrap_or_default();
-        self.sh(&format!(
-            "/bin/curl --silent --show-error --retry 10 --retry-connrefused --retry-delay 1 --max-time 10 \
-                --cacert /credentials/ca.crt --output /dev/null \
+        self.curl(&format!(
+            "--cacert /credentials/ca.crt --output /dev/null \
                 --write-out '%{{http_code}}' --header 'Host: {host}' {token} '{url}'"
         ))
     }
