@@ -10,7 +10,7 @@
 //! wrong secret.
 
 use countersign_core::client::{SecretMode, SecretSettings};
-use countersign_core::client_secret::{KeptRecord, Presented as Value, Record, Refusal, accept};
+use countersign_core::client_secret::{self, KeptRecord, Presented as Value, Record, Refusal, accept};
 use countersign_core::directory::ClientView;
 use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
@@ -176,8 +176,7 @@ fn is_recorded(settings: &SecretSettings) -> bool {
 
 /// The earliest issue time still good.
 fn not_before(client: &ClientView, settings: &SecretSettings) -> Timestamp {
-    let since = client.object.accepted_since.unwrap_or(client.object.created_at);
-    settings.reject_issued_before.map_or(since, |bound| bound.max(since))
+    client_secret::not_before(client.object.created_at, client.object.accepted_since, settings.reject_issued_before)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_api::OAuthClient;
-use countersign_core::client_secret::Presented;
+use countersign_core::client_secret::{Presented, not_before};
 use countersign_core::names::ObjectRef;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -140,8 +140,7 @@ impl World {
     fn note_version_in_use(&self, client: &OAuthClient, versions: &mut BTreeSet<u32>) -> Option<()> {
         let Some(secret) = &client.status.as_ref()?.secret else { return Some(()) };
         let Some(issued_at) = secret.issued_at else { return Some(()) };
-        let since = secret.accepted_since.or(client.creation_timestamp().map(|created| created.0));
-        if since? < issued_at {
+        if not_before(client.creation_timestamp()?.0, secret.accepted_since, None) < issued_at {
             return None;
         }
         let written =

@@ -1,5 +1,7 @@
 //! Whether a presented value is this client's, and still good.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Presented, VerifyingKeys, message};
@@ -43,8 +45,24 @@ pub struct Accepted {
     pub version: u32,
 }
 
-/// Checks a value presented for a client. `not_before` is the latest of `rejectIssuedBefore`, `acceptedSince` and,
-/// where that is absent, the object's creation. The signature is checked before the time, so that the refusal of a
+/// The earliest issue time accepted of a client: the latest of `rejectIssuedBefore` and `acceptedSince` or, before the
+/// controller has said that, the second after the object's creation. Creations are told in seconds rounded down and
+/// issue times in seconds rounded up, so a value of an earlier client of this name may carry the creation's own second.
+pub fn not_before(
+    created_at: Timestamp,
+    accepted_since: Option<Timestamp>,
+    reject_issued_before: Option<Timestamp>,
+) -> Timestamp {
+    let since = accepted_since.unwrap_or_else(|| first_issue_time(created_at));
+    reject_issued_before.map_or(since, |bound| bound.max(since))
+}
+
+/// The earliest time a value of an object created then may carry.
+pub(super) fn first_issue_time(created_at: Timestamp) -> Timestamp {
+    created_at.saturating_add(Duration::from_secs(1)).unwrap_or(Timestamp::MAX)
+}
+
+/// Checks a value presented for a client; `not_before` is that of [`not_before()`]. The signature is checked before the time, so that the refusal of a
 /// value that was once good costs what that of a wrong one costs.
 pub fn accept(
     presented: &str,

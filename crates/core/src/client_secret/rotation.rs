@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::accept::{first_issue_time, not_before};
 use crate::timings::Timings;
 
 /// Who makes the value.
@@ -86,7 +87,7 @@ pub struct SecretSpec {
 pub struct SecretState {
     /// When the newest value was issued.
     pub issued_at: Option<Timestamp>,
-    /// Values issued earlier are refused; where absent, the object's creation says so.
+    /// Values issued earlier are refused; where absent, the object's creation says so ([`not_before`]).
     pub accepted_since: Option<Timestamp>,
     /// When an older value was last seen used.
     pub previous_last_used_at: Option<Timestamp>,
@@ -207,7 +208,7 @@ impl Round<'_> {
     /// Takes up a value the status does not know: written before a crash, or come back with a restore.
     fn take_up(&self, mut state: SecretState) -> SecretState {
         let Found::Ours { issued_at, .. } = self.observed.found else { return state };
-        if state.issued_at.is_none() && issued_at < self.observed.created_at {
+        if state.issued_at.is_none() && issued_at < first_issue_time(self.observed.created_at) {
             state.accepted_since = state.accepted_since.or(Some(issued_at));
         }
         state.issued_at = state.issued_at.max(Some(issued_at));
@@ -216,8 +217,7 @@ impl Round<'_> {
 
     /// The earliest issue time accepted.
     fn not_before(&self, state: &SecretState) -> Timestamp {
-        let since = state.accepted_since.unwrap_or(self.observed.created_at);
-        self.spec.reject_issued_before.map_or(since, |bound| bound.max(since))
+        not_before(self.observed.created_at, state.accepted_since, self.spec.reject_issued_before)
     }
 
     fn older_accepted(&self, state: &SecretState) -> bool {
@@ -254,7 +254,8 @@ impl Round<'_> {
     fn issue_time(&self, state: &SecretState) -> Timestamp {
         let after_previous = state.issued_at.map(|previous| after(previous, Duration::from_secs(1)));
         let bounds = [after_previous, self.spec.reject_issued_before, state.accepted_since];
-        let earliest = bounds.into_iter().flatten().fold(self.now.max(self.observed.created_at), Timestamp::max);
+        let first = first_issue_time(self.observed.created_at);
+        let earliest = bounds.into_iter().flatten().fold(self.now.max(first), Timestamp::max);
         whole_second(earliest)
     }
 

@@ -93,7 +93,7 @@ async fn a_client_made_anew_at_once_gets_a_new_value_and_the_old_one_is_dead() {
     bench.objects.delete::<OAuthClient>(&Key::from(&checkout()), &Preconditions::default()).await.unwrap();
     bench.apply(json!({})).await;
     let status = bench.status().await.secret.unwrap();
-    assert_eq!((bench.issued().await, status.accepted_since), (Some(at(1_000_010)), Some(at(1_000_010))));
+    assert_eq!((bench.issued().await, status.accepted_since), (Some(at(1_000_011)), Some(at(1_000_011))));
     assert!(first < at(1_000_010));
     assert_eq!(bench.epochs(), [(None, 1)]);
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use crate::client_secret::{
-    AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, SecretStep, Usage, step,
+    AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, SecretStep, Usage, not_before,
+    step,
 };
 use crate::timings::Timings;
 
@@ -75,8 +76,7 @@ impl Bed {
 
     /// The earliest issue time issuers accept.
     fn not_before(&self) -> Timestamp {
-        let since = self.state.accepted_since.unwrap_or(self.observed.created_at);
-        self.spec.reject_issued_before.map_or(since, |bound| bound.max(since))
+        not_before(self.observed.created_at, self.state.accepted_since, self.spec.reject_issued_before)
     }
 
     fn accepts(&self, issued_at: i64) -> bool {
@@ -94,6 +94,21 @@ fn the_first_value_is_the_only_one() {
         next_rotation: Some(at(2000)),
     };
     assert_eq!((bed.state, bed.writes), (expected, 1));
+}
+
+/// The API server tells a creation in whole seconds, rounded down.
+#[test]
+fn a_value_of_an_earlier_client_of_the_name_is_refused_before_status_says_anything() {
+    let mut first = Bed::new();
+    let made = at(1000).checked_add(Duration::from_millis(200)).expect("a time");
+    let written = step(&first.spec, &first.state, &first.observed, made, &timings()).write.expect("a first value");
+    assert_eq!(written.issued_at, at(1001));
+    first.observed.created_at = at(1001);
+    assert!(!first.accepts(1001));
+
+    let fresh =
+        step(&first.spec, &first.state, &first.observed, at(1001), &timings()).write.expect("a value of its own");
+    assert!(first.accepts(fresh.issued_at.as_second()), "{fresh:?}");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn timings() -> Timings {
 impl Object {
     /// The earliest issue time an issuer accepts that has seen this.
     pub(super) fn not_before(self) -> u8 {
-        let since = if self.since > 0 { self.since } else { self.created };
+        let since = if self.since > 0 { self.since } else { self.created + 1 };
         since.max(self.reject)
     }
 

@@ -7,7 +7,7 @@ impl Bench {
         let World { object, view, content, .. } = world;
         let compromised = |value: u8| value < object.reject || value < view.reject;
         // A new object takes an older one's value up once its status says so.
-        let not_yet = |value: u8| [object, view].iter().any(|seen| seen.since == 0 && value < seen.created);
+        let not_yet = |value: u8| [object, view].iter().any(|seen| seen.since == 0 && value <= seen.created);
         if let Content::Value(value) = *content {
             // What somebody else put there is put right.
             if !world.put_back && !not_yet(value) && !compromised(value) && !view.accepts(value) {
