@@ -29,8 +29,8 @@ use crate::controller::oauth_client::{Connection, SecretAccess};
 use crate::controller::{self, Gate, certificates};
 use crate::http::body::BodyLimits;
 use crate::issuer::keeper::{Keeper, Watched};
-use crate::issuer::published_keys::PublishedKeys;
 use crate::issuer::published_keys::fetch::{self, Fetcher};
+use crate::issuer::published_keys::{Beginning, PublishedKeys};
 use crate::issuer::signer::Signers;
 use crate::issuer::usage::SecretUsage;
 use crate::issuer::{self, Parts};
@@ -221,7 +221,8 @@ impl<'a> Roles<'a> {
         let directory::Settings { timings, key_hosts, .. } = &*self.site.settings;
         let fetcher = Fetcher::new(roots, key_hosts.clone(), fetch::system())?;
         let clock = self.process.clock.clone();
-        let (keys, keeper) = PublishedKeys::new(timings.offline_grace, clock, &self.process.metrics);
+        let beginning = Beginning::new(self.listed.clone(), self.process.readiness.condition("client-keys"));
+        let (keys, keeper) = PublishedKeys::new(timings.offline_grace, clock, beginning, &self.process.metrics);
         let follow = keeper.follow(fetcher, self.live.clone(), self.process.supervisor.shutdown());
         self.process.supervisor.spawn("client-keys", follow);
         self.published_keys = Some(keys);
@@ -232,7 +233,8 @@ impl<'a> Roles<'a> {
     fn cluster_keys(&mut self) -> Option<ClusterKeys> {
         let Objects::Kube(store) = &self.objects else { return None };
         let keys = ClusterKeys::new(self.site.settings.timings.offline_grace, &self.process.metrics);
-        let follow = keys.clone().follow(store.clone(), self.process.clock.clone(), self.process.supervisor.shutdown());
+        let (clock, asked) = (self.process.clock.clone(), self.process.readiness.condition("cluster-keys"));
+        let follow = keys.clone().follow(store.clone(), clock, asked, self.process.supervisor.shutdown());
         self.process.supervisor.spawn("cluster-keys", follow);
         Some(keys)
     }

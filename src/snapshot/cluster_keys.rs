@@ -25,6 +25,7 @@ use crate::objects::{Error, KubeStore};
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Condition;
 use crate::runtime::supervisor::Shutdown;
 
 /// How long a key set is used before it is asked for again.
@@ -102,19 +103,26 @@ impl ClusterKeys {
         }
     }
 
-    /// Keeps the set of this API server until told to stop.
-    pub async fn follow(self, store: KubeStore, clock: Clock, shutdown: Shutdown) -> Result<(), Infallible> {
+    /// Keeps the set of this API server until told to stop; `asked` holds once it answered or refused for the first time.
+    pub async fn follow(
+        self,
+        store: KubeStore,
+        clock: Clock,
+        asked: Condition,
+        shutdown: Shutdown,
+    ) -> Result<(), Infallible> {
         let discover = move || {
             let store = store.clone();
             async move { discover(&store).await }
         };
-        self.keep(clock, shutdown, discover).await
+        self.keep(clock, asked, shutdown, discover).await
     }
 
     /// The same, wherever the keys are found.
     pub(crate) async fn keep<F>(
         self,
         clock: Clock,
+        asked: Condition,
         shutdown: Shutdown,
         mut discover: impl FnMut() -> F + Send,
     ) -> Result<(), Infallible>
@@ -142,6 +150,7 @@ impl ClusterKeys {
                     AT_MOST_EVERY
                 }
             };
+            asked.ready();
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
                 () = tokio::time::sleep(again) => {}

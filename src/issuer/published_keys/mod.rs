@@ -32,6 +32,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::random;
+use crate::runtime::readiness::Condition;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 use fetch::{FetchError, Fetcher};
@@ -45,6 +46,8 @@ const OF_NAMESPACE: usize = 64;
 const WISHES: usize = 256;
 /// How often the clients are looked through for URLs, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long an issuer that begins waits for its clients' keys before it is ready without some: as long as one fetch.
+const FIRST_FETCHES: Duration = Duration::from_secs(5);
 
 type Sets = HashMap<KeysUri, Arc<Known>>;
 
@@ -72,8 +75,20 @@ pub struct Keeper {
     schedule: Schedule,
     clock: Clock,
     outcomes: [Counter; 3],
+    beginning: Beginning,
     /// Whether too many URLs were told of.
     overfull: bool,
+}
+
+/// Whether this process may be sent assertions yet: an issuer without the keys of the clients there are would refuse them.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Holds once clients are known.
+    listed: Condition,
+    /// Holds once the keys of those were fetched, or tried.
+    fetched: Condition,
+    /// When it holds in any case.
+    until: Option<Instant>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,17 +110,30 @@ impl Known {
     }
 }
 
+// === impl Beginning ===
+
+impl Beginning {
+    /// Nothing is there yet.
+    pub fn new(listed: Condition, fetched: Condition) -> Self {
+        Self { listed, fetched, until: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.fetched.holds()
+    }
+}
+
 // === impl PublishedKeys ===
 
 impl PublishedKeys {
     /// Nothing is known yet, and what will be is used so long at most.
-    pub fn new(longest: Duration, clock: Clock, metrics: &Metrics) -> (Self, Keeper) {
+    pub fn new(longest: Duration, clock: Clock, beginning: Beginning, metrics: &Metrics) -> (Self, Keeper) {
         let (wishes, wished) = mpsc::channel(WISHES);
         let handle = Self { sets: Live::new(Sets::new()), longest, wishes };
         let help = "Fetches of keys that clients publish, by outcome";
         let outcomes = metrics.counters("issuer_client_key_fetches", help, "outcome", ["ok", "refused", "failed"]);
         let (schedule, overfull) = (Schedule::default(), false);
-        let keeper = Keeper { handle: handle.clone(), wishes: wished, schedule, clock, outcomes, overfull };
+        let keeper = Keeper { handle: handle.clone(), wishes: wished, schedule, clock, outcomes, beginning, overfull };
         (handle, keeper)
     }
 
@@ -171,12 +199,18 @@ impl Keeper {
         let (mut fetches, mut look_at) = (JoinSet::new(), Some(Instant::now()));
         loop {
             let now = Instant::now();
+            // Said after the snapshot was published that it is about.
+            let listed = self.beginning.listed.holds();
             if look_at.is_some_and(|at| at <= now) {
                 self.look(&live.load_full(), now);
                 look_at = None;
+                self.begin(listed, now);
             }
             for uri in self.schedule.due(now, AT_ONCE.saturating_sub(fetches.len())) {
                 fetches.spawn(read(fetch(uri.clone()), uri, self.clock.now()));
+            }
+            if !self.beginning.is_over() {
+                look_at = look_at.or(Some(now + LOOK_EVERY));
             }
             // Without room there is nothing to wake for but the end of a fetch.
             let due = self.schedule.next().filter(|_| fetches.len() < AT_ONCE);
@@ -187,6 +221,16 @@ impl Keeper {
                 Some(uri) = self.wishes.recv() => self.schedule.want(&uri, Instant::now()),
                 Some(Ok(ended)) = fetches.join_next() => self.take(ended),
                 () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Whether that is over, after a look at a snapshot that was the first listing or not.
+    fn begin(&mut self, listed: bool, now: Instant) {
+        if listed && !self.beginning.is_over() {
+            let until = *self.beginning.until.get_or_insert(now + FIRST_FETCHES);
+            if self.schedule.has_tried_all() || now >= until {
+                self.beginning.fetched.ready();
             }
         }
     }

@@ -83,6 +83,11 @@ impl Schedule {
         Some(turned)
     }
 
+    /// Whether each was fetched once, whatever came of it.
+    pub(super) fn has_tried_all(&self) -> bool {
+        self.entries.values().all(|entry| entry.began.is_some() && !entry.under_way)
+    }
+
     /// When the next is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.entries.values().filter(|entry| !entry.under_way).map(|entry| entry.next).min()
@@ -114,9 +119,12 @@ mod tests {
     fn keys_are_fetched_at_once_and_every_five_minutes() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         assert!(schedule.keep_only(&named(&["a"]), now));
+        assert!(!schedule.has_tried_all());
         assert_eq!(schedule.due(now, 9), [uri("a")]);
         assert_eq!((schedule.due(now, 9), schedule.next()), (Vec::new(), None), "it is under way");
+        assert!(!schedule.has_tried_all());
         assert_eq!(schedule.ended(&uri("a"), true, 1.0), Some(false));
+        assert!(schedule.has_tried_all());
         assert_eq!(schedule.next(), Some(after(now, 300)));
         assert_eq!(schedule.due(after(now, 299), 9), []);
         assert_eq!(schedule.due(after(now, 300), 9), [uri("a")]);

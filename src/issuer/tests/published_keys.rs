@@ -20,10 +20,11 @@ use super::around::Around;
 use super::world::{ISSUER, World, at, basic, client_object, encode};
 use crate::http::body::BodyLimits;
 use crate::http::credentials::JWT_BEARER;
-use crate::issuer::published_keys::PublishedKeys;
 use crate::issuer::published_keys::fetch::FetchError;
+use crate::issuer::published_keys::{Beginning, PublishedKeys};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::{Condition, Readiness};
 use crate::runtime::supervisor::Supervisor;
 use crate::store::{Answer, Store, Use};
 
@@ -56,10 +57,11 @@ impl Key {
     }
 }
 
-/// What the client's host says now, none: it is away; and how often it was asked.
+/// What the client's host says now, none: it is away; whether it says anything; and how often it was asked.
 #[derive(Default)]
 struct Host {
     says: Mutex<Option<Value>>,
+    is_silent: bool,
     asked: AtomicUsize,
 }
 
@@ -67,20 +69,33 @@ struct Host {
 struct Shop {
     world: World,
     host: Arc<Host>,
+    /// Holds once the issuer knows its clients.
+    listed: Condition,
+    readiness: Readiness,
 }
 
 impl Shop {
     fn open(says: Option<Value>) -> Self {
-        let host = Arc::new(Host { says: Mutex::new(says), asked: AtomicUsize::new(0) });
+        let shop = Self::begin(Host { says: Mutex::new(says), ..Host::default() });
+        shop.listed.ready();
+        shop
+    }
+
+    fn begin(host: Host) -> Self {
+        let host = Arc::new(host);
         let clock = Clock::fixed(at(0));
-        let (published, keeper) = PublishedKeys::new(Timings::default().offline_grace, clock.clone(), &Metrics::new());
+        let listed = Readiness::new().condition("first-listing");
+        let (readiness, grace) = (Readiness::new(), Timings::default().offline_grace);
+        let beginning = Beginning::new(listed.clone(), readiness.condition("client-keys"));
+        let (published, keeper) = PublishedKeys::new(grace, clock.clone(), beginning, &Metrics::new());
         let around = Around { store: Some(Arc::new(Forgetful)), published: Some(published), ..Around::default() };
         let world = World::at(clock, BodyLimits::default(), around);
         let asked = Arc::clone(&host);
         let fetch = move |_| {
             asked.asked.fetch_add(1, Ordering::Relaxed);
             let says = asked.says.lock().unwrap().as_ref().map(|said| Bytes::from(said.to_string()));
-            std::future::ready(says.ok_or(FetchError::Late))
+            let is_silent = asked.is_silent;
+            async move { if is_silent { std::future::pending().await } else { says.ok_or(FetchError::Late) } }
         };
         drop(tokio::spawn(keeper.keep(fetch, world.live.clone(), Supervisor::new().shutdown())));
         world.put_client(client_object("shop", "cart"));
@@ -88,7 +103,7 @@ impl Shop {
             let uri = "https://keys.example/jwks".parse().unwrap();
             spec.authentication = vec![Method::PrivateKeyJwt(RegisteredKeys::Published(uri))];
         });
-        Self { world, host }
+        Self { world, host, listed, readiness }
     }
 
     fn say(&self, says: Option<Value>) {
@@ -143,6 +158,27 @@ async fn keys_are_fetched_before_anybody_asks_and_no_request_fetches_any() {
     assert_eq!(shop.asked(), 1);
     shop.pass(Duration::from_secs(376)).await;
     assert_eq!(shop.asked(), 2, "ahead of time");
+}
+
+/// A rolling restart refuses no assertion, and a host that does not answer delays it no longer than one fetch takes.
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_begins_is_ready_once_its_clients_keys_were_fetched_or_tried() {
+    let says = || Mutex::new(Some(Key::new("one").set()));
+    let hosts = [
+        (Host { says: says(), ..Host::default() }, 0),
+        (Host::default(), 0),
+        (Host { says: says(), is_silent: true, ..Host::default() }, 4),
+    ];
+    for (host, seconds) in hosts {
+        let shop = Shop::begin(host);
+        shop.pass(Duration::from_mins(1)).await;
+        assert_eq!(shop.readiness.missing(), ["client-keys"], "no client is known yet");
+        shop.listed.ready();
+        shop.pass(Duration::from_secs(seconds)).await;
+        assert!(!shop.readiness.is_ready(), "{seconds}");
+        shop.pass(Duration::from_secs(2)).await;
+        assert!(shop.readiness.is_ready(), "{seconds}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,8 +118,8 @@ impl Shop {
         let world =
             World::with(BodyLimits::default(), Around { cluster_keys: Some(keys.clone()), pods, ..Around::default() });
         let asks = Arc::clone(&cluster);
-        let follow =
-            keys.keep(world.clock.clone(), Supervisor::new().shutdown(), move || std::future::ready(asks.answer()));
+        let (asked, shutdown) = (world.readiness.condition("cluster-keys"), Supervisor::new().shutdown());
+        let follow = keys.keep(world.clock.clone(), asked, shutdown, move || std::future::ready(asks.answer()));
         drop(tokio::spawn(follow));
         let shop = Self { world, cluster, key, metrics };
         shop.put("shop", "cart", &["cart", "cart-jobs"]);
