@@ -4,7 +4,7 @@
 //! client itself is tried once more where the files hold other credentials by then: they were replaced in between.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,14 +17,15 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, Failure, Granted};
 use super::credentials::{Endpoint, Known, Proof, Sources};
 use crate::runtime::clock::Clock;
+use crate::runtime::tls::client_config;
 
 /// For one exchange.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -221,12 +222,7 @@ fn client(
     } else if url.starts_with("https:") {
         return Err(unusable("none is known: give --ca-file, or --credentials with a folder that has ca.crt"));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| unusable("no TLS version is left to speak"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls = client_config(roots).map_err(|_| unusable("no TLS version is left to speak"))?;
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
 }

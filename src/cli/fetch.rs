@@ -2,7 +2,6 @@
 //!
 //! Flows in: a method, a URL, headers and a body. Flows out: status, headers and at most one MiB of body, within ten seconds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +17,8 @@ use hyper_util::rt::TokioExecutor;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+
+use crate::runtime::tls::client_config;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const LARGEST_BODY: usize = 1 << 20;
@@ -58,12 +59,7 @@ pub(crate) fn authorities(text: &[u8]) -> Result<RootCertStore> {
 impl Fetch {
     /// Trusts these authorities for https, and no others; an empty store leaves http alone.
     pub(crate) fn new(roots: RootCertStore) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("no TLS version left to speak")?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = client_config(roots).context("no TLS version left to speak")?;
         let connector =
             hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))

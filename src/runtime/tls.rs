@@ -5,6 +5,7 @@
 //! one before it stays.
 
 mod client;
+mod outbound;
 mod validity;
 
 use std::io;
@@ -28,6 +29,7 @@ use crate::runtime::supervisor::Shutdown;
 use crate::runtime::telemetry::chain;
 
 pub use client::{ClientAuthorities, ClientCertificate, ClientJudge, Without};
+pub use outbound::client_config;
 pub use validity::Validity;
 
 /// How often the files are read again.

@@ -15,6 +15,11 @@ pub const ROTATE_AT: &str = "countersign.dev/rotate-at";
 /// An RFC 3339 time, on the SigningKey `default`: roll-backs found until then are accepted.
 pub const ACCEPT_RESTORE: &str = "countersign.dev/accept-restore";
 
+/// The Secret or ConfigMap of a client that has none named: what a program needs to get its tokens.
+pub fn oauth_name(client: &ObjectName) -> String {
+    format!("{client}-oauth")
+}
+
 /// Why an object has no usable identity. The API server lets no such object be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {

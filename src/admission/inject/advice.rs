@@ -2,12 +2,11 @@
 //!
 //! Flows in: the Directory, the pod. Flows out: warnings. No refusals: a client may be applied after the pod.
 
+use countersign_api::metadata::oauth_name;
 use countersign_core::client::Client;
 use countersign_core::directory::Directory;
 use countersign_core::names::{ObjectName, ObjectRef};
 use k8s_openapi::api::core::v1::PodSpec;
-
-use super::parts::config_map;
 
 pub(super) fn advice(
     directory: &Directory,
@@ -18,7 +17,7 @@ pub(super) fn advice(
     let Some(object) = namespace.and_then(|namespace| ObjectRef::new(namespace, client.as_str()).ok()) else {
         return Vec::new();
     };
-    let map = config_map(client.as_str());
+    let map = oauth_name(client);
     let Some(view) = directory.client_of(&object) else {
         return vec![format!("there is no OAuthClient {object} yet: the pod waits for its ConfigMap {map}")];
     };

@@ -3,6 +3,7 @@
 //! Flows in: a wish, and what every agent here is like. Flows out: pieces of a Pod. The agent passes the Pod Security standard
 //! `restricted` and holds no secret: what it proves itself with is the pod's own ServiceAccount token, for our issuer alone.
 
+use countersign_api::metadata::oauth_name;
 use k8s_openapi::api::core::v1::PodSpec;
 use serde_json::{Value, json};
 
@@ -57,7 +58,7 @@ pub(super) fn volumes(wish: &Wish, issuer_url: &str) -> [Value; 3] {
     let token = json!({"path": "token", "audience": issuer_url, "expirationSeconds": ASSERTION_SECONDS});
     [
         json!({"name": TOKENS, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
-        json!({"name": CLIENT, "configMap": {"name": config_map(wish.client.as_str())}}),
+        json!({"name": CLIENT, "configMap": {"name": oauth_name(&wish.client)}}),
         json!({"name": ASSERTION, "projected": {"sources": [{"serviceAccountToken": token}]}}),
     ]
 }
@@ -65,11 +66,6 @@ pub(super) fn volumes(wish: &Wish, issuer_url: &str) -> [Value; 3] {
 /// How a container sees the tokens.
 pub(super) fn mount(wish: &Wish) -> Value {
     json!({"name": TOKENS, "mountPath": wish.mount_path, "readOnly": true})
-}
-
-/// What the controller writes for a client without a secret: client id, token endpoint, authorities.
-pub(super) fn config_map(client: &str) -> String {
-    format!("{client}-oauth")
 }
 
 fn arguments(spec: &PodSpec, wish: &Wish, (settings, port): (&Settings, u16), issuer_url: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use countersign_api::metadata::oauth_name;
 use countersign_core::client::SecretKeys;
 use countersign_core::names::{ClientId, ObjectRef};
 use jiff::Timestamp;
@@ -23,11 +24,6 @@ pub(super) const NO_SECRET: &str = "NoSecret";
 pub(super) const NO_CLUSTER: &str = "NoCluster";
 pub(super) const CONFIG_MAP_NOT_OWNED: &str = "ConfigMapNotOwned";
 pub(super) const CONFIG_MAP_CONTESTED: &str = "ConfigMapContested";
-
-/// How a ConfigMap of a client is called.
-pub(super) fn name(client: &ObjectRef) -> String {
-    format!("{}-oauth", client.name)
-}
 
 /// What a client's ConfigMap should be like.
 pub(super) struct Wanted<'a> {
@@ -75,7 +71,7 @@ pub(super) struct Decided {
 
 /// Decides for one client without a `ClientSecret` method.
 pub(super) fn decide(seen: &Seen<'_>, now: Timestamp) -> Decided {
-    let name = name(seen.wanted.object);
+    let name = oauth_name(&seen.wanted.object.name);
     if !seen.checkable {
         let message = "there is no cluster here whose ServiceAccount tokens could be checked, and no TLS to show a certificate in: use ClientSecret";
         return waiting(&Finding::fails(CREDENTIALS_READY, NO_CLUSTER, message), None);
@@ -152,7 +148,7 @@ impl Wanted<'_> {
         labels.insert(MANAGED_BY.to_owned(), COUNTERSIGN.to_owned());
         annotations.insert(OWNER.to_owned(), self.record.to_owned());
         ConfigMap {
-            metadata: metadata((&self.object.namespace, name(self.object)), meta, labels, annotations),
+            metadata: metadata((&self.object.namespace, oauth_name(&self.object.name)), meta, labels, annotations),
             data: Some(self.data()),
             ..ConfigMap::default()
         }

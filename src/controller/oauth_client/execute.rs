@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use countersign_api::metadata::oauth_name;
 use countersign_core::client::Client;
 use countersign_core::names::{Audience, ClientId, ObjectRef, Uid};
 use countersign_core::revocation::{DecidedOn, Entry};
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
 use super::OAuthClients;
-use super::config_map::{self, ConfigChange};
+use super::config_map::ConfigChange;
 use super::credentials::{How, RecordChange, SecretChange, Value};
 use super::epochs;
 use super::managed::Written;
@@ -159,7 +160,7 @@ impl OAuthClients {
             self.world().wrote(&**base, written);
         }
         if plan.heals {
-            let (name, before) = (config_map::name(&observed.view.object.object), observed.config_map.as_deref());
+            let (name, before) = (oauth_name(&observed.view.object.object.name), observed.config_map.as_deref());
             let note = self.healed(observed, before.map(|map| &map.metadata), now);
             let note = format!("{note} ConfigMap {name}; it was put back");
             self.writer.event(Event::about(&*observed.object, Severity::Warning, "ConfigMapRestored", note)).await;

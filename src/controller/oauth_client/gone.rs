@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_api::OAuthClient;
+use countersign_api::metadata::oauth_name;
 use countersign_api::oauthclient::DeletionPolicy;
 use countersign_core::names::{ObjectRef, Uid};
 use countersign_core::revocation::DecidedOn;
@@ -57,7 +58,7 @@ impl OAuthClients {
         let methods = authentication.flat_map(|authentication| &authentication.methods);
         let asked = methods.filter_map(|method| method.secret.as_ref()?.name.as_deref());
         let names: BTreeSet<_> = asked.chain(written_name(client)).map(str::to_owned).collect();
-        for name in names.into_iter().chain([default_name(key)]) {
+        for name in names.into_iter().chain([oauth_name(&key.name)]) {
             self.look(&in_namespace(key, &name), now).await?;
         }
         Ok(())
@@ -108,11 +109,6 @@ impl OAuthClients {
 fn is_taken_up(there: &There) -> bool {
     let There::Client(client) = there else { return false };
     client.status.as_ref().and_then(|status| status.secret.as_ref()).is_some_and(|secret| secret.issued_at.is_some())
-}
-
-/// What a client's Secret is called where its spec does not say.
-fn default_name(key: &ObjectRef) -> String {
-    format!("{}-oauth", key.name)
 }
 
 fn removable_at(meta: &ObjectMeta) -> Timestamp {

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_api::OAuthClient;
+use countersign_api::metadata::oauth_name;
 use countersign_core::names::ObjectRef;
 use countersign_core::revocation::Sink;
 use countersign_core::timings::Timings;
@@ -300,7 +301,7 @@ impl OAuthClients {
                 observed.secret = self.look(&in_namespace(key, settings.name.as_str()), now).await?;
             }
             (_, ConfigChange::Write { base: Some(_), .. }, _) => {
-                observed.config_map = self.read(&in_namespace(key, &config_map::name(key))).await?;
+                observed.config_map = self.read(&in_namespace(key, &oauth_name(&key.name))).await?;
             }
             _ => return Ok((observed, first)),
         }

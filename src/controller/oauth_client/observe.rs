@@ -180,7 +180,7 @@ impl OAuthClients {
         if view.accepted().is_none_or(|client| client.secret().is_some()) {
             return Ok(None);
         }
-        let place = in_namespace(key, &config_map::name(key));
+        let place = in_namespace(key, &metadata::oauth_name(&key.name));
         let known = self.world().config_maps.get(&place);
         match known {
             Some(known) => Ok(Some(known)),

@@ -22,8 +22,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use tower::Service;
+
+use crate::runtime::tls::client_config;
 
 /// For everything together, so that nobody gains by being slow.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -91,12 +93,7 @@ pub(super) fn connectable(resolve: &Resolve, allowed: &Hosts, host: &str) -> Con
 impl Fetcher {
     /// Trusts these authorities, and calls these hosts whatever their addresses are.
     pub(crate) fn new(roots: RootCertStore, allowed: Hosts, resolve: Resolve) -> Result<Self, FetchError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(FetchError::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = client_config(roots).map_err(FetchError::Tls)?;
         let mut http = HttpConnector::new_with_resolver(Guard { resolve, allowed: allowed.clone() });
         http.enforce_http(false);
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(http);

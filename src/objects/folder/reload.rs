@@ -15,6 +15,7 @@ use super::Inner;
 use super::disk::Trace;
 use super::manifests::{self, Manifest, Place, Unreadable};
 use super::state::{Kind, Origin, Stored};
+use crate::runtime::telemetry::chain;
 
 /// How soon files that could not be taken over are tried again although nobody edited them.
 const RETRY: Duration = Duration::from_secs(1);
@@ -210,9 +211,4 @@ fn adopt(inner: &Inner, dir: &Path, set: Vec<Manifest>) -> Result<(), Unreadable
         }
     }
     if failed.problems.is_empty() { Ok(()) } else { Err(failed) }
-}
-
-/// An error with all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -12,6 +12,7 @@ use super::{
     AtDeadline, Authentication, Certificate, ClientKeys, ClientSecret, Jwk, Method, MethodType, Retirement, SecretKeys,
     SecretMode, SecretRotation, ServiceAccount,
 };
+use crate::metadata::oauth_name;
 use crate::problems::{Problems, invalid, read, unknown_word};
 
 pub(super) fn methods(
@@ -125,7 +126,7 @@ fn client_key(element: &str, jwk: &Jwk) -> Result<ClientKey, Problem> {
 fn secret(object: &ObjectRef, method: &str, secret: Option<&ClientSecret>) -> Result<SecretSettings, Problem> {
     let secret = secret.cloned().unwrap_or_default();
     let element = format!("{method}.secret");
-    let name = secret.name.unwrap_or_else(|| format!("{}-oauth", object.name));
+    let name = secret.name.unwrap_or_else(|| oauth_name(&object.name));
     let template = secret.template.unwrap_or_default();
     Ok(SecretSettings {
         name: read(&format!("{element}.name"), &name)?,
