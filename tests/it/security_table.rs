@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 /// The attacks that concern what is built, and how many of each.
-const KINDS: [(&str, u32); 6] = [("TOK", 17), ("EXC", 10), ("JWT", 20), ("GWY", 10), ("CLA", 9), ("K8S", 9)];
+const KINDS: [(&str, u32); 8] =
+    [("TOK", 17), ("EXC", 10), ("REV", 3), ("INT", 2), ("JWT", 20), ("GWY", 10), ("CLA", 9), ("K8S", 9)];
 /// Of the others, those that something exists for.
 const SINGLE: [&str; 4] = ["AUT-03", "K8S-10", "K8S-12", "K8S-13"];
 

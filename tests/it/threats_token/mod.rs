@@ -1,7 +1,8 @@
-//! Attacks on the token endpoint, at the real binary. The ids are those of docs/security.md.
+//! Attacks on the endpoints of the issuer, at the real binary. The ids are those of docs/security.md.
 
 mod clients;
 mod grants;
+mod introspection;
 mod requests;
 
 use crate::support::http::Response;
