@@ -2,8 +2,8 @@
 # The images of the end-to-end tests, as archives.  usage: images.sh PROFILE DIR
 #
 # Countersign as `make image` builds it; a visitor: a pod from which a story looks at the cluster, with the curl and the shell of this
-# machine; Envoy and nginx as they come. Our own cluster also needs the pause container and CoreDNS. On a cluster of yours, load or push
-# the first four and name their place in E2E_IMAGES (default `local`): $E2E_IMAGES/countersign:e2e, $E2E_IMAGES/visitor:e2e and so on.
+# machine; Envoy, nginx and Redis as they come. Our own cluster also needs the pause container and CoreDNS. On a cluster of yours, load or push
+# the first five and name their place in E2E_IMAGES (default `local`): $E2E_IMAGES/countersign:e2e, $E2E_IMAGES/visitor:e2e and so on.
 set -euo pipefail
 profile=${1:?profile}
 mkdir -p "${2:?folder}"
@@ -17,6 +17,7 @@ archive visitor --entrypoint '"/bin/sleep", "infinity"' /bin/sh="$(command -v sh
   /bin/cat="$(command -v cat)" /bin/curl="$(command -v curl)" /bin/getent="$(command -v getent)"
 archive envoy /usr/local/bin/envoy=$tools/envoy
 archive nginx /usr/sbin/nginx=$tools/nginx
+archive redis /usr/bin/redis-server=$tools/redis-server
 [ ! -e $tools/coredns ] || archive coredns /coredns=$tools/coredns
 [ ! -e $tools/pause ] || archive pause /pause=$tools/pause
 

@@ -1,58 +1,17 @@
-//! A client's own keys: to sign with, and as they are registered or published.
+//! A host at which a client publishes its keys.
 
-use crate::support::forge::encode;
 use crate::support::tls::Certificates;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-
-/// A client's key pair.
-pub struct Key(EcdsaKeyPair);
-
-impl Key {
-    pub fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("make a key"))
-    }
-
-    /// The lines of a client's spec that register it.
-    pub fn registered(&self) -> String {
-        let jwk = self.public();
-        let methods = json!([{"type": "PrivateKeyJwt", "keys": {"jwks": {"keys": [jwk]}}}]);
-        format!("  authentication: {{methods: {methods}}}\n")
-    }
-
-    pub fn public(&self) -> Value {
-        let (x, y) = self.0.public_key().as_ref()[1..].split_at(32);
-        json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "mine", "x": encode(x), "y": encode(y)})
-    }
-
-    pub fn sign(&self, claims: &str) -> String {
-        self.sign_with(r#"{"alg":"ES256","kid":"mine"}"#, claims)
-    }
-
-    pub fn sign_with(&self, header: &str, claims: &str) -> String {
-        let signed = format!("{}.{}", encode(header), encode(claims));
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).expect("sign");
-        format!("{signed}.{}", encode(signature))
-    }
-
-    /// As the private half is handed to a program.
-    pub fn pkcs8(&self) -> String {
-        STANDARD.encode(self.0.to_pkcs8v1().expect("encode the key"))
-    }
-}
 
 /// A host over TLS that says the same to everybody and then nothing.
 pub struct Host {

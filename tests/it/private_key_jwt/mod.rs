@@ -3,6 +3,7 @@
 mod keys;
 
 use crate::support::await_condition;
+use crate::support::client_key::Key;
 use crate::support::clients::{OutsideClient, TokenRequest};
 use crate::support::forge::encode;
 use crate::support::http::{Request, Response};
@@ -12,7 +13,7 @@ use crate::support::redis::Redis;
 use crate::support::standalone::{Standalone, now};
 use crate::support::tenant::{SOON, Tenant};
 use crate::support::testbed::Testbed;
-use keys::{Host, Key, answer};
+use keys::{Host, answer};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;

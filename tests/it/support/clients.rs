@@ -3,6 +3,7 @@
 use super::tls::Identity;
 use super::{root, tool};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -37,6 +38,8 @@ pub struct TokenRequest<'a> {
     pub client_key: &'a str,
     /// The certificate authority to trust, for an https issuer.
     pub authority: Option<&'a Path>,
+    /// A file in the place of this machine's `/etc/hosts`, for an issuer whose name is a cluster's; takes root.
+    pub hosts: Option<&'a Path>,
 }
 
 impl OutsideClient {
@@ -46,14 +49,14 @@ impl OutsideClient {
         let issuer = format!("--issuer={}", request.issuer);
         match self {
             Self::OpenidClient => {
-                let mut command = Command::new("node");
+                let mut command = request.program("node");
                 command.arg(tool("node-client").join("client.mjs")).arg(issuer);
                 // Node reads its authorities once, at start.
                 command.envs(request.authority.map(|authority| ("NODE_EXTRA_CA_CERTS", authority)));
                 command
             }
             Self::Authlib => {
-                let mut command = Command::new("python3");
+                let mut command = request.program("python3");
                 command
                     .env("PYTHONPATH", tool("python"))
                     .arg(root().join("tests/clients/python/client.py"))
@@ -62,7 +65,7 @@ impl OutsideClient {
                 command
             }
             Self::GoOauth2 => {
-                let mut command = Command::new(tool("go-client"));
+                let mut command = request.program(tool("go-client"));
                 command.arg(format!("--token-endpoint={}/oauth2/token", request.issuer));
                 command.args(request.authority.map(|authority| format!("--ca={}", authority.display())));
                 command
@@ -95,5 +98,14 @@ impl OutsideClient {
     pub fn token(self, request: &TokenRequest<'_>) -> String {
         let answer = self.ask(request);
         answer["access_token"].as_str().unwrap_or_else(|| panic!("{self:?} got no token: {answer}")).to_owned()
+    }
+}
+
+impl TokenRequest<'_> {
+    fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some(hosts) = self.hosts else { return Command::new(program) };
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", r#"mount --bind "$0" /etc/hosts && exec "$@""#]).arg(hosts).arg(program);
+        command
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each story takes what it needs")]
 
+pub mod client_key;
 pub mod clients;
 pub mod echo;
 pub mod envoy;

@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// The user may do what issuers do, and no more.
-const USERS: &str = "user default off
+pub const USERS: &str = "user default off
 user tokens on >drowssap ~countersign:* -@all +set +select
 ";
 /// With the line break an editor leaves.
-const PASSWORD: &str = "drowssap\n";
+pub const PASSWORD: &str = "drowssap\n";
 
 pub struct Redis {
     address: SocketAddr,
