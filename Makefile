@@ -87,7 +87,8 @@ soak: tools ## faults for hours: crashes, partitions, restores, then `make fuzz`
 	@$(if $(T),,rm -rf .cache/soak)
 	@rc=0; timeout --signal=INT --kill-after=60s $(SOAK_BOUND) $(SOAK) --no-fail-fast $(T) || rc=$$?; \
 	$(SOAK) --run-ignored only write_the_document || rc=$$?; \
-	$(if $(T),,tests/fuzz.sh $(MINUTES) || rc=$$?; tests/cluster/former.sh dev .cache/e2e/images || rc=$$?; \
+	$(if $(T),,$(TOOLS)/cargo-nextest nextest run --profile soak --test it --locked --run-ignored only || rc=$$?; \
+	tests/fuzz.sh $(MINUTES) || rc=$$?; tests/cluster/former.sh dev .cache/e2e/images || rc=$$?; \
 	$(MAKE) --no-print-directory e2e T='--run-ignored only' || rc=$$?;) exit $$rc
 
 .PHONY: image

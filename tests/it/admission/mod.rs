@@ -14,7 +14,7 @@ use crate::support::{kubectl::Kubectl, root};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-const SHORT: [&str; 3] = ["--ca-lifetime=5m", "--certificate-lifetime=45s", "--ca-pre-publish=5s"];
+const SHORT: [&str; 3] = ["--ca-lifetime=5m", "--certificate-lifetime=60s", "--ca-pre-publish=5s"];
 const AMBIGUOUS: &str = "
 apiVersion: countersign.dev/v1alpha1
 kind: ScopePolicy
@@ -226,7 +226,7 @@ async fn nothing_in_a_namespace_that_ends_is_kept() {
     }
 }
 
-/// Authorities that are replaced three times, and certificates that live 45 seconds, with a webhook that must answer.
+/// Authorities that are replaced three times, and certificates that live a minute, with a webhook that must answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_admission_fails_while_certificates_follow_one_another_for_minutes() {
     let testbed = Testbed::shared();
@@ -258,6 +258,26 @@ async fn no_admission_fails_while_certificates_follow_one_another_for_minutes() 
         }
     }
     assert!(asked.certificates.len() > 3 && asked.times > 30, "{} {}", asked.certificates.len(), asked.times);
+}
+
+/// The same, left to itself: some sixteen authorities, one after the other.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "an hour: make soak runs it"]
+async fn no_admission_fails_in_an_hour_of_certificates_that_live_a_minute() {
+    const PACE: Duration = Duration::from_secs(3);
+    let testbed = Testbed::shared();
+    let installation = Installation::new(&testbed, &["--clock-skew=1s"]).with_generated_certificates();
+    let bed = Bed::new(&testbed, &installation, "Fail").await;
+    bed.asked().await;
+    let (mut asked, mut bundles, begun) = (Asked::default(), BTreeSet::new(), Instant::now());
+    while begun.elapsed() < Duration::from_hours(1) {
+        asked.once(&bed);
+        bundles.insert(bed.authorities());
+        tokio::time::sleep(PACE).await;
+    }
+    let certificates = asked.certificates.len();
+    eprintln!("{} writes, {certificates} certificates, {} bundles of authorities", 2 * asked.times, bundles.len());
+    assert!(certificates > 60 && bundles.len() > 12, "{certificates} {}", bundles.len());
 }
 
 /// What was asked of the webhook, and the certificates it served meanwhile.
