@@ -167,6 +167,11 @@ pub fn parts(target: &Target) -> (&'static str, &'static str, &str) {
 /// What the object is called that wires a target of a policy.
 pub fn object_name(policy: &ObjectRef, target: &Target) -> String {
     let (_, kind, name) = parts(target);
+    name_on(policy, kind, name)
+}
+
+/// The same by the target's kind and name.
+fn name_on(policy: &ObjectRef, kind: &str, name: &str) -> String {
     fitting(format!("{}.{}.{name}", policy.name, kind.to_lowercase()))
 }
 

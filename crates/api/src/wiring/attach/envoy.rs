@@ -16,7 +16,7 @@ use crate::wiring::hosts::{not_held, of_gateway, of_route};
 use crate::wiring::kinds::SecurityPolicy;
 use crate::wiring::routes::Route;
 use crate::wiring::world::{Place, beside, shown};
-use crate::wiring::{Word, object_name};
+use crate::wiring::{Word, name_on, object_name};
 
 /// A policy that is not this ScopePolicy's.
 type Foreign<'a> = (&'a Place, &'a Arc<SecurityPolicy>);
@@ -110,7 +110,12 @@ impl Look<'_> {
 
     /// Who holds each part of a target, where that is not this ScopePolicy's: the oldest, by name where they are as old.
     fn holders(&self, (namespace, (kind, name), labels): At<'_>) -> BTreeMap<Option<&str>, Foreign<'_>> {
-        let mut all: Vec<_> = self.world.security.of(namespace).collect();
+        let is_ours =
+            |policy: &SecurityPolicy| (self.subject.owner)(&policy.metadata).as_ref() == Some(self.subject.object);
+        let ours = name_on(self.subject.object, kind, name);
+        // One of ours by another name goes: somebody changed its target, or this policy had another.
+        let stays = |(at, policy): &Foreign<'_>| !is_ours(policy) || at.1 == ours;
+        let mut all: Vec<_> = self.world.security.of(namespace).filter(stays).collect();
         // What is as old stays in the order of names.
         all.sort_by_key(|(_, policy)| policy.metadata.creation_timestamp.as_ref().map(|created| created.0));
         let mut holders = BTreeMap::new();
@@ -119,8 +124,6 @@ impl Look<'_> {
                 holders.entry(part).or_insert((at, policy));
             }
         }
-        let is_ours =
-            |policy: &SecurityPolicy| (self.subject.owner)(&policy.metadata).as_ref() == Some(self.subject.object);
         holders.retain(|_, (_, policy)| !is_ours(policy));
         holders
     }

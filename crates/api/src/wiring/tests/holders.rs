@@ -78,6 +78,17 @@ fn of_several_on_one_target_the_oldest_is_named_whatever_it_is_called() {
     assert_eq!((reason, &*message), ("Wired", "SecurityPolicy shop/z-older asks the verifier"));
 }
 
+/// One of ours by another name holds nothing: it goes as soon as it is seen.
+#[test]
+fn one_of_ours_that_was_put_on_another_target_keeps_nobody_out() {
+    let spec = json!({"targetRefs": on("Gateway", "own")});
+    let ours = security(("shop", "orders.httproute.orders"), &spec, Some("default/shop/orders"));
+    let theirs = security(("shop", "theirs"), &spec, None);
+    let (reason, message, written) = word(&own_gateway("own"), &[ours, theirs]);
+    assert_eq!((reason, written), ("TargetHasPolicy", false));
+    assert!(message.contains("shop/theirs"), "{message}");
+}
+
 #[test]
 fn a_younger_one_beside_ours_changes_nothing_and_an_older_one_does() {
     let target = http_route("orders");
