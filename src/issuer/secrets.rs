@@ -10,7 +10,7 @@
 //! wrong secret.
 
 use countersign_core::client::{SecretMode, SecretSettings};
-use countersign_core::client_secret::{self, KeptRecord, Presented as Value, Record, Refusal, accept};
+use countersign_core::client_secret::{Acceptance, KeptRecord, Presented as Value, Record, Refusal, accept};
 use countersign_core::directory::ClientView;
 use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
@@ -176,7 +176,13 @@ fn is_recorded(settings: &SecretSettings) -> bool {
 
 /// The earliest issue time still good.
 fn not_before(client: &ClientView, settings: &SecretSettings) -> Timestamp {
-    client_secret::not_before(client.object.created_at, client.object.accepted_since, settings.reject_issued_before)
+    let acceptance = Acceptance {
+        created_at: client.object.created_at,
+        issued_at: client.object.secret_issued_at,
+        accepted_since: client.object.accepted_since,
+        reject_issued_before: settings.reject_issued_before,
+    };
+    acceptance.not_before()
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub(super) struct Seen<'a> {
     pub(super) keys: &'a VerifyingKeys,
     pub(super) secret: Option<&'a Arc<Secret>>,
     pub(super) created_at: Timestamp,
+    pub(super) former_issued_at: Option<Timestamp>,
     pub(super) state: SecretState,
     /// Whether status says that we wrote a Secret of this name.
     pub(super) has_written: bool,
@@ -155,7 +156,13 @@ fn managed(seen: &Seen<'_>, found: Found, now: Timestamp) -> Credentials {
             Some(now + Duration::from_secs(1)),
         );
     };
-    let observed = values::Observed { created_at: seen.created_at, found, usage: seen.usage, version };
+    let observed = values::Observed {
+        created_at: seen.created_at,
+        former_issued_at: seen.former_issued_at,
+        found,
+        usage: seen.usage,
+        version,
+    };
     let step = values::step(&spec(seen), &seen.state, &observed, now, seen.timings);
     let change = change(seen, &step);
     let heals = seen.has_written && seen.is_current && is_heal(&change, found, &step, seen);

@@ -53,7 +53,10 @@ impl OAuthClients {
         let granted = grants.granted.into_iter().map(|access| (access.audience, access.scopes)).collect();
         let refused = grants.refused.into_iter().map(|no| (no.audience, no.scope.to_string(), no.reason)).collect();
         let former = self.former(key, &object, &view, now).await?;
-        let kept_record = self.world().record(key);
+        let (kept_record, former_issued_at) = {
+            let world = self.world();
+            (world.record(key), world.former_issued_at(key))
+        };
         let (secret, denied) = match self.secret(sight, now).await {
             Ok(secret) => (secret, None),
             Err(failure) => match self.access.denied(&key.namespace, &failure) {
@@ -80,6 +83,7 @@ impl OAuthClients {
             denied,
             config_map,
             former,
+            former_issued_at,
             rotate_at: metadata::rotate_at(&object.metadata),
             usage,
             used_at_issuer,

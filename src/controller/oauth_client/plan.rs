@@ -64,6 +64,8 @@ pub(super) struct Observed {
     /// The ConfigMap of a client without a Secret.
     pub(super) config_map: Option<Arc<ConfigMap>>,
     pub(super) former: Former,
+    /// When the newest value of an earlier client of this name was issued, where that went lately.
+    pub(super) former_issued_at: Option<Timestamp>,
     /// Why the Secret could not be read, where RBAC keeps us from it.
     pub(super) denied: Option<Finding>,
     pub(super) rotate_at: Result<Option<Timestamp>, Problem>,
@@ -286,6 +288,7 @@ fn credentials(
         keys: installation.keys,
         secret: observed.secret.as_ref(),
         created_at: observed.view.object.created_at,
+        former_issued_at: observed.former_issued_at,
         state,
         has_written: written,
         is_current: old.observed_generation == observed.object.metadata.generation,

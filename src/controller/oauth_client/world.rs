@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_api::OAuthClient;
-use countersign_core::client_secret::{Presented, not_before};
+use countersign_core::client_secret::{Acceptance, Presented};
 use countersign_core::names::ObjectRef;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) config_maps: Managed<ConfigMap>,
     records: Table<Secret>,
     gone: HashMap<ObjectRef, Vec<(Timestamp, Arc<OAuthClient>)>>,
+    /// When the newest value of the last client of a name was issued, where a client made anew could still issue the same.
+    former_issued_at: HashMap<ObjectRef, Timestamp>,
 }
 
 /// How long a client that went is remembered by a process that does not lead: longer than any takeover lasts.
@@ -61,6 +63,7 @@ impl World {
             config_maps: Managed::default(),
             records: Table::default(),
             gone: HashMap::new(),
+            former_issued_at: HashMap::new(),
         }
     }
 
@@ -92,6 +95,9 @@ impl World {
         let (old, new) = (old.filter(|old| ours(&old)), new.filter(|new| ours(&new)));
         if let Some(old) = old.as_ref().filter(|old| new.as_ref().is_none_or(|new| new.uid() != old.uid())) {
             self.gone.entry(object.clone()).or_default().push((now, Arc::clone(old)));
+            if let Some(issued_at) = newest(old).filter(|issued_at| is_recent(*issued_at, now)) {
+                self.former_issued_at.insert(object.clone(), issued_at);
+            }
             self.forget(now);
         }
         (old.is_some() || new.is_some()).then_some(object)
@@ -100,8 +106,10 @@ impl World {
     /// Another process cleans up after those that went long ago.
     fn forget(&mut self, now: Timestamp) {
         if self.gone.len() > FEW {
-            let recent = |at: &Timestamp| at.saturating_add(REMEMBERED).is_ok_and(|end| end > now);
-            self.gone.retain(|_, gone| gone.iter().any(|(at, _)| recent(at)));
+            self.gone.retain(|_, gone| gone.iter().any(|(at, _)| is_recent(*at, now)));
+        }
+        if self.former_issued_at.len() > FEW {
+            self.former_issued_at.retain(|_, issued_at| is_recent(*issued_at, now));
         }
     }
 
@@ -140,7 +148,13 @@ impl World {
     fn note_version_in_use(&self, client: &OAuthClient, versions: &mut BTreeSet<u32>) -> Option<()> {
         let Some(secret) = &client.status.as_ref()?.secret else { return Some(()) };
         let Some(issued_at) = secret.issued_at else { return Some(()) };
-        if not_before(client.creation_timestamp()?.0, secret.accepted_since, None) < issued_at {
+        let acceptance = Acceptance {
+            created_at: client.creation_timestamp()?.0,
+            issued_at: Some(issued_at),
+            accepted_since: secret.accepted_since,
+            reject_issued_before: None,
+        };
+        if acceptance.not_before() < issued_at {
             return None;
         }
         let written =
@@ -154,6 +168,11 @@ impl World {
     /// The record of a client's value that is not ours.
     pub(super) fn record(&self, object: &ObjectRef) -> Option<Arc<Secret>> {
         self.records.get(&self.layout.reference_record(object)).cloned()
+    }
+
+    /// When the newest value of an earlier client of this name was issued, if that may be no earlier than a new one's.
+    pub(super) fn former_issued_at(&self, object: &ObjectRef) -> Option<Timestamp> {
+        self.former_issued_at.get(object).copied()
     }
 
     /// The clients of this name that went and have not been cleaned up after.
@@ -181,4 +200,14 @@ impl World {
     pub(super) fn deleted<K: Written>(&mut self, base: &K) {
         K::of(self).deleted(base);
     }
+}
+
+/// Whether a time lies ahead, or not long ago.
+fn is_recent(time: Timestamp, now: Timestamp) -> bool {
+    time.saturating_add(REMEMBERED).is_ok_and(|end| end > now)
+}
+
+/// When the client's newest value was issued.
+fn newest(client: &OAuthClient) -> Option<Timestamp> {
+    client.status.as_ref()?.secret.as_ref()?.issued_at
 }

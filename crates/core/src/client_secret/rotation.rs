@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::accept::{first_issue_time, not_before};
+use super::accept::{Acceptance, first_issue_time};
 use crate::timings::Timings;
 
 /// Who makes the value.
@@ -87,7 +87,7 @@ pub struct SecretSpec {
 pub struct SecretState {
     /// When the newest value was issued.
     pub issued_at: Option<Timestamp>,
-    /// Values issued earlier are refused; where absent, the object's creation says so ([`not_before`]).
+    /// Values issued earlier are refused; where absent, the object's creation says so ([`Acceptance`]).
     pub accepted_since: Option<Timestamp>,
     /// When an older value was last seen used.
     pub previous_last_used_at: Option<Timestamp>,
@@ -127,6 +127,8 @@ pub struct Usage {
 pub struct Observed {
     /// When the client's object was created.
     pub created_at: Timestamp,
+    /// When the newest value of an earlier client of this name was issued, where that went lately.
+    pub former_issued_at: Option<Timestamp>,
     /// What lies in the Secret.
     pub found: Found,
     /// Who uses older values.
@@ -217,7 +219,13 @@ impl Round<'_> {
 
     /// The earliest issue time accepted.
     fn not_before(&self, state: &SecretState) -> Timestamp {
-        not_before(self.observed.created_at, state.accepted_since, self.spec.reject_issued_before)
+        let acceptance = Acceptance {
+            created_at: self.observed.created_at,
+            issued_at: state.issued_at,
+            accepted_since: state.accepted_since,
+            reject_issued_before: self.spec.reject_issued_before,
+        };
+        acceptance.not_before()
     }
 
     fn older_accepted(&self, state: &SecretState) -> bool {
@@ -252,8 +260,10 @@ impl Round<'_> {
 
     /// Later than every earlier value, and accepted from the first instant.
     fn issue_time(&self, state: &SecretState) -> Timestamp {
-        let after_previous = state.issued_at.map(|previous| after(previous, Duration::from_secs(1)));
-        let bounds = [after_previous, self.spec.reject_issued_before, state.accepted_since];
+        let later = |previous| after(previous, Duration::from_secs(1));
+        let [after_previous, after_former] =
+            [state.issued_at, self.observed.former_issued_at].map(|time| time.map(later));
+        let bounds = [after_previous, after_former, self.spec.reject_issued_before, state.accepted_since];
         let first = first_issue_time(self.observed.created_at);
         let earliest = bounds.into_iter().flatten().fold(self.now.max(first), Timestamp::max);
         whole_second(earliest)

@@ -98,6 +98,21 @@ async fn a_client_made_anew_at_once_gets_a_new_value_and_the_old_one_is_dead() {
     assert_eq!(bench.epochs(), [(None, 1)]);
 }
 
+/// A value says its second, and nothing of the object it was made for.
+#[tokio::test]
+async fn a_client_made_anew_within_a_second_gets_another_value_than_the_one_before() {
+    let mut bench = Bench::new().await;
+    let mut values = Vec::new();
+    for _ in 0..4 {
+        bench.apply(json!({})).await;
+        let (value, status) = (bench.issued().await.unwrap(), bench.status().await.secret.unwrap());
+        assert_eq!(status.accepted_since, Some(value));
+        values.push(value);
+        bench.delete_client().await;
+    }
+    assert!(values.is_sorted_by(|one, next| one < next), "{values:?}");
+}
+
 #[tokio::test]
 async fn what_nobody_saw_go_is_found_by_its_owner_record_after_a_while() {
     let mut bench = Bench::new().await;

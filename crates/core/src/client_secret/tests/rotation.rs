@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use crate::client_secret::{
-    AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, SecretStep, Usage, not_before,
+    Acceptance, AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, SecretStep, Usage,
     step,
 };
 use crate::timings::Timings;
@@ -48,7 +48,13 @@ impl Bed {
         };
         let spec =
             SecretSpec { mode: Mode::Create, rotation, reject_issued_before: None, rotate_at: None, paused: false };
-        let observed = Observed { created_at: at(990), found: Found::Absent, usage: Usage::default(), version: 1 };
+        let observed = Observed {
+            created_at: at(990),
+            former_issued_at: None,
+            found: Found::Absent,
+            usage: Usage::default(),
+            version: 1,
+        };
         Self { spec, state: SecretState::default(), observed, now: 1000, writes: 0 }
     }
 
@@ -76,7 +82,13 @@ impl Bed {
 
     /// The earliest issue time issuers accept.
     fn not_before(&self) -> Timestamp {
-        not_before(self.observed.created_at, self.state.accepted_since, self.spec.reject_issued_before)
+        let acceptance = Acceptance {
+            created_at: self.observed.created_at,
+            issued_at: self.state.issued_at,
+            accepted_since: self.state.accepted_since,
+            reject_issued_before: self.spec.reject_issued_before,
+        };
+        acceptance.not_before()
     }
 
     fn accepts(&self, issued_at: i64) -> bool {
@@ -109,6 +121,27 @@ fn a_value_of_an_earlier_client_of_the_name_is_refused_before_status_says_anythi
     let fresh =
         step(&first.spec, &first.state, &first.observed, at(1001), &timings()).write.expect("a value of its own");
     assert!(first.accepts(fresh.issued_at.as_second()), "{fresh:?}");
+}
+
+/// The version before gave the first value the creation's own second, and may have told status no more than that.
+#[test]
+fn the_creations_own_second_is_good_where_status_calls_it_the_newest() {
+    let mut bed = Bed::new();
+    bed.observed.created_at = at(1000);
+    bed.observed.found = Found::Ours { issued_at: at(1000), version: 1 };
+    bed.state.issued_at = Some(at(1000));
+    assert!(bed.accepts(1000) && !bed.accepts(999));
+    bed.settle();
+    assert_eq!((bed.writes, bed.accepts(1000)), (0, true));
+}
+
+/// Such as one whose `rejectIssuedBefore` lay ahead: an issue time says nothing of the object it was made for.
+#[test]
+fn the_first_value_is_later_than_the_newest_of_an_earlier_client_of_the_name() {
+    let mut bed = Bed::new();
+    bed.observed.former_issued_at = Some(at(1500));
+    bed.settle();
+    assert_eq!((bed.state.accepted_since, bed.accepts(1500)), (Some(at(1501)), false));
 }
 
 #[test]

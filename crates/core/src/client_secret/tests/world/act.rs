@@ -31,7 +31,13 @@ impl Bench {
             Content::Damaged => Found::Damaged,
             Content::Value(value) => Found::Ours { issued_at: at(value), version: 1 },
         };
-        let observed = Observed { created_at: at(object.created), found, usage: Usage::default(), version: 1 };
+        let observed = Observed {
+            created_at: at(object.created),
+            former_issued_at: None,
+            found,
+            usage: Usage::default(),
+            version: 1,
+        };
         let some = |time: u8| (time > 0).then(|| at(time));
         let state = SecretState {
             issued_at: some(object.issued),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::client_secret::{
-    AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, Usage, step,
+    Acceptance, AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, Usage, step,
 };
 use crate::tests::search::Model;
 use crate::timings::Timings;
@@ -121,8 +121,14 @@ fn timings() -> Timings {
 impl Object {
     /// The earliest issue time an issuer accepts that has seen this.
     pub(super) fn not_before(self) -> u8 {
-        let since = if self.since > 0 { self.since } else { self.created + 1 };
-        since.max(self.reject)
+        let some = |time: u8| (time > 0).then(|| at(time));
+        let acceptance = Acceptance {
+            created_at: at(self.created),
+            issued_at: some(self.issued),
+            accepted_since: some(self.since),
+            reject_issued_before: some(self.reject),
+        };
+        u8::try_from(acceptance.not_before().as_second()).expect("small")
     }
 
     pub(super) fn accepts(self, value: u8) -> bool {
