@@ -29,8 +29,8 @@ use crate::controller::oauth_client::{Connection, SecretAccess};
 use crate::controller::{self, Gate, certificates};
 use crate::http::body::BodyLimits;
 use crate::issuer::keeper::{Keeper, Watched};
+use crate::issuer::published_keys::PublishedKeys;
 use crate::issuer::published_keys::fetch::{self, Fetcher};
-use crate::issuer::published_keys::{Beginning, PublishedKeys};
 use crate::issuer::signer::Signers;
 use crate::issuer::usage::SecretUsage;
 use crate::issuer::{self, Parts};
@@ -41,7 +41,7 @@ use crate::objects::lease::{Elector, LeaseTimings};
 use crate::objects::revocations::Writer;
 use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
-use crate::runtime::readiness::Condition;
+use crate::runtime::readiness::{Beginning, Condition};
 use crate::runtime::serve::Limits;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
@@ -206,9 +206,15 @@ impl<'a> Roles<'a> {
     /// Has the issuer refuse tokens of pods that are gone.
     pub(crate) fn watch_pods(&mut self) {
         let pods = Pods::new(&self.process.metrics);
-        let follow = pods.clone().follow(self.objects.clone(), self.live.clone(), self.process.supervisor.shutdown());
+        let (live, beginning) = (self.live.clone(), self.beginning("pods"));
+        let follow = pods.clone().follow(self.objects.clone(), live, beginning, self.process.supervisor.shutdown());
         self.process.supervisor.spawn("pods", follow);
         self.pods = Some(pods);
+    }
+
+    /// A condition about what the first snapshot names.
+    fn beginning(&self, condition: &'static str) -> Beginning {
+        Beginning::new(self.listed.clone(), self.process.readiness.condition(condition))
     }
 
     /// Has the issuer note here which assertions were used.
@@ -221,7 +227,7 @@ impl<'a> Roles<'a> {
         let directory::Settings { timings, key_hosts, .. } = &*self.site.settings;
         let fetcher = Fetcher::new(roots, key_hosts.clone(), fetch::system())?;
         let clock = self.process.clock.clone();
-        let beginning = Beginning::new(self.listed.clone(), self.process.readiness.condition("client-keys"));
+        let beginning = self.beginning("client-keys");
         let (keys, keeper) = PublishedKeys::new(timings.offline_grace, clock, beginning, &self.process.metrics);
         let follow = keeper.follow(fetcher, self.live.clone(), self.process.supervisor.shutdown());
         self.process.supervisor.spawn("client-keys", follow);

@@ -5,6 +5,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The list of conditions; clones are the same list.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,19 @@ struct Inner {
 /// One thing that must hold; not so until told. Clones are the same condition.
 #[derive(Clone, Debug)]
 pub struct Condition(Arc<AtomicBool>);
+
+/// A condition about what the first listing names, such as the keys of the clients there are: it holds once that is there,
+/// or could have been.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Holds once the first listing is there.
+    listed: Condition,
+    condition: Condition,
+    until: Option<Instant>,
+}
+
+/// How long a process that begins waits for what others may never give.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 // === impl Readiness ===
 
@@ -65,12 +81,42 @@ impl Condition {
 
     /// The condition holds, or no longer does.
     pub fn set(&self, holds: bool) {
-        self.0.store(holds, Ordering::Relaxed);
+        // Whoever sees it sees what was made ready before.
+        self.0.store(holds, Ordering::Release);
     }
 
     /// Whether it holds.
     pub fn holds(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+// === impl Beginning ===
+
+impl Beginning {
+    /// Nothing is there yet.
+    pub fn new(listed: Condition, condition: Condition) -> Self {
+        Self { listed, condition, until: None }
+    }
+
+    /// Whether the first listing is there; to be asked before what is listed is read, as it is said after that is published.
+    pub fn is_listed(&self) -> bool {
+        self.listed.holds()
+    }
+
+    /// Whether there is nothing to wait for any more.
+    pub fn is_over(&self) -> bool {
+        self.condition.holds()
+    }
+
+    /// Takes in, of what was listed at the time, whether all is there.
+    pub fn look(&mut self, is_listed: bool, is_there: bool, now: Instant) {
+        if is_listed && !self.is_over() {
+            let until = *self.until.get_or_insert(now + PATIENCE);
+            if is_there || now >= until {
+                self.condition.ready();
+            }
+        }
     }
 }
 
@@ -91,5 +137,25 @@ mod tests {
         keys.ready();
         readiness.withdraw();
         assert_eq!(readiness.missing(), ["shutting-down"]);
+    }
+
+    #[test]
+    fn what_the_first_listing_names_is_waited_for_but_not_for_ever() {
+        let (readiness, now) = (Readiness::new(), Instant::now());
+        let mut begun =
+            [(); 2].map(|()| Beginning::new(readiness.condition("first-listing"), readiness.condition("keys")));
+        let [prompt, patient] = &mut begun;
+        prompt.look(false, true, now);
+        assert!(!prompt.is_over(), "what is there says nothing before the listing");
+        prompt.look(true, false, now);
+        assert!(!prompt.is_over());
+        prompt.look(true, true, now);
+        assert!(prompt.is_over());
+
+        patient.look(true, false, now);
+        patient.look(true, false, now + PATIENCE - Duration::from_millis(1));
+        assert!(!patient.is_over());
+        patient.look(true, false, now + PATIENCE);
+        assert!(patient.is_over());
     }
 }

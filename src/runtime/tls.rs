@@ -1,4 +1,4 @@
-//! A server certificate that is replaced while connections are served.
+//! A server certificate that is replaced while connections are served, who may connect, and how others are connected to.
 //!
 //! Flows in: a PEM pair, read again every 10 s (polled, because the kubelet swaps a symlink that file events miss). Flows
 //! out: a rustls configuration whose resolver hands out the current pair. A pair that cannot be used is counted and the

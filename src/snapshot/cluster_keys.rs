@@ -103,7 +103,7 @@ impl ClusterKeys {
         }
     }
 
-    /// Keeps the set of this API server until told to stop; `asked` holds once it answered or refused for the first time.
+    /// Keeps the set of this API server until told to stop; `asked` holds once it was asked, whatever came of that.
     pub async fn follow(
         self,
         store: KubeStore,

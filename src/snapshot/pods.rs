@@ -26,6 +26,7 @@ use super::Snapshot;
 use crate::objects::{Change, Objects, Selection};
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Beginning;
 use crate::runtime::supervisor::Shutdown;
 
 /// How soon the namespaces are looked through again at the earliest: among very many clients that takes milliseconds.
@@ -87,12 +88,21 @@ impl Pods {
         }
     }
 
-    /// Keeps to the store until told to stop.
-    pub async fn follow(self, objects: Objects, live: Live<Snapshot>, shutdown: Shutdown) -> Result<(), Infallible> {
+    /// Keeps to the store until told to stop; the beginning is over once every namespace has been listed.
+    pub async fn follow(
+        self,
+        objects: Objects,
+        live: Live<Snapshot>,
+        mut beginning: Beginning,
+        shutdown: Shutdown,
+    ) -> Result<(), Infallible> {
         let mut changes = live.subscribe();
         let mut watches = Watches { objects, streams: SelectAll::new(), guards: HashMap::new() };
         let mut look_at = Some(Instant::now());
         loop {
+            if !beginning.is_over() {
+                look_at = look_at.or(Some(Instant::now() + PACE));
+            }
             tokio::select! {
                 () = shutdown.requested() => return Ok(()),
                 Some((namespace, change)) = watches.streams.next(), if !watches.streams.is_empty() => {
@@ -101,9 +111,11 @@ impl Pods {
                 () = changes.changed() => look_at = look_at.or(Some(Instant::now() + PACE)),
                 () = tokio::time::sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     look_at = None;
+                    let is_listed = beginning.is_listed();
                     let wanted = live.load().directory.namespaces_by_pods().cloned().collect();
                     self.keep_only(&wanted);
                     watches.keep_to(&wanted);
+                    beginning.look(is_listed, self.namespaces().values().all(Option::is_some), Instant::now());
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What the metadata of every kind says.
 //!
-//! Flows in: an object's metadata. Flows out: its identity, or why it has none; what its annotations ask for.
+//! Flows in: an object's metadata. Flows out: its identity, or why it has none; what its annotations ask for; what is called
+//! after it.
 
 use countersign_core::directory::reason;
 use countersign_core::names::{NameError, Namespace, ObjectName, ObjectRef, Uid};
@@ -15,7 +16,7 @@ pub const ROTATE_AT: &str = "countersign.dev/rotate-at";
 /// An RFC 3339 time, on the SigningKey `default`: roll-backs found until then are accepted.
 pub const ACCEPT_RESTORE: &str = "countersign.dev/accept-restore";
 
-/// The Secret or ConfigMap of a client that has none named: what a program needs to get its tokens.
+/// The name of a client's Secret where its spec gives none, and of its ConfigMap: what a program needs to get its tokens.
 pub fn oauth_name(client: &ObjectName) -> String {
     format!("{client}-oauth")
 }

@@ -32,7 +32,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::live::Live;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::random;
-use crate::runtime::readiness::Condition;
+use crate::runtime::readiness::Beginning;
 use crate::runtime::supervisor::Shutdown;
 use crate::snapshot::Snapshot;
 use fetch::{FetchError, Fetcher};
@@ -46,8 +46,6 @@ const OF_NAMESPACE: usize = 64;
 const WISHES: usize = 256;
 /// How often the clients are looked through for URLs, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long an issuer that begins waits for its clients' keys before it is ready without some: as long as one fetch.
-const FIRST_FETCHES: Duration = Duration::from_secs(5);
 
 type Sets = HashMap<KeysUri, Arc<Known>>;
 
@@ -75,20 +73,10 @@ pub struct Keeper {
     schedule: Schedule,
     clock: Clock,
     outcomes: [Counter; 3],
+    /// Whether the keys of the clients there are were fetched, or tried.
     beginning: Beginning,
     /// Whether too many URLs were told of.
     overfull: bool,
-}
-
-/// Whether this process may be sent assertions yet: an issuer without the keys of the clients there are would refuse them.
-#[derive(Debug)]
-pub struct Beginning {
-    /// Holds once clients are known.
-    listed: Condition,
-    /// Holds once the keys of those were fetched, or tried.
-    fetched: Condition,
-    /// When it holds in any case.
-    until: Option<Instant>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -107,19 +95,6 @@ impl Known {
     /// Whether they were fetched so lately that what is not among them is not there: to ask again would be too soon.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
         now.duration_since(self.fetched_at).unsigned_abs() < AT_MOST_EVERY
-    }
-}
-
-// === impl Beginning ===
-
-impl Beginning {
-    /// Nothing is there yet.
-    pub fn new(listed: Condition, fetched: Condition) -> Self {
-        Self { listed, fetched, until: None }
-    }
-
-    fn is_over(&self) -> bool {
-        self.fetched.holds()
     }
 }
 
@@ -199,12 +174,11 @@ impl Keeper {
         let (mut fetches, mut look_at) = (JoinSet::new(), Some(Instant::now()));
         loop {
             let now = Instant::now();
-            // Said after the snapshot was published that it is about.
-            let listed = self.beginning.listed.holds();
+            let is_listed = self.beginning.is_listed();
             if look_at.is_some_and(|at| at <= now) {
                 self.look(&live.load_full(), now);
                 look_at = None;
-                self.begin(listed, now);
+                self.beginning.look(is_listed, self.schedule.has_tried_all(), now);
             }
             for uri in self.schedule.due(now, AT_ONCE.saturating_sub(fetches.len())) {
                 fetches.spawn(read(fetch(uri.clone()), uri, self.clock.now()));
@@ -221,16 +195,6 @@ impl Keeper {
                 Some(uri) = self.wishes.recv() => self.schedule.want(&uri, Instant::now()),
                 Some(Ok(ended)) = fetches.join_next() => self.take(ended),
                 () = sleep_until(next) => {}
-            }
-        }
-    }
-
-    /// Whether that is over, after a look at a snapshot that was the first listing or not.
-    fn begin(&mut self, listed: bool, now: Instant) {
-        if listed && !self.beginning.is_over() {
-            let until = *self.beginning.until.get_or_insert(now + FIRST_FETCHES);
-            if self.schedule.has_tried_all() || now >= until {
-                self.beginning.fetched.ready();
             }
         }
     }

@@ -13,6 +13,7 @@ use super::world::{Answer, BEGAN, World};
 use crate::objects::{FolderStore, Key as ObjectKey, Objects, Preconditions};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Beginning;
 use crate::runtime::supervisor::Supervisor;
 use crate::snapshot::pods::Pods;
 
@@ -136,7 +137,9 @@ fn with_pods() -> (Shop, Pods, Objects) {
 }
 
 fn watch(shop: &Shop, pods: Pods, objects: &Objects) {
-    drop(tokio::spawn(pods.follow(objects.clone(), shop.world.live.clone(), Supervisor::new().shutdown())));
+    let [listed, listing] = ["first-listing", "pods"].map(|name| shop.world.readiness.condition(name));
+    let (live, shutdown) = (shop.world.live.clone(), Supervisor::new().shutdown());
+    drop(tokio::spawn(pods.follow(objects.clone(), live, Beginning::new(listed, listing), shutdown)));
 }
 
 /// The claims of the token of a pod made there.

@@ -20,11 +20,11 @@ use super::around::Around;
 use super::world::{ISSUER, World, at, basic, client_object, encode};
 use crate::http::body::BodyLimits;
 use crate::http::credentials::JWT_BEARER;
+use crate::issuer::published_keys::PublishedKeys;
 use crate::issuer::published_keys::fetch::FetchError;
-use crate::issuer::published_keys::{Beginning, PublishedKeys};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::readiness::{Condition, Readiness};
+use crate::runtime::readiness::{Beginning, Condition, Readiness};
 use crate::runtime::supervisor::Supervisor;
 use crate::store::{Answer, Store, Use};
 
@@ -57,11 +57,11 @@ impl Key {
     }
 }
 
-/// What the client's host says now, none: it is away; whether it says anything; and how often it was asked.
+/// What the client's host says now, none: it is away; how long it takes to; and how often it was asked.
 #[derive(Default)]
 struct Host {
     says: Mutex<Option<Value>>,
-    is_silent: bool,
+    takes: Duration,
     asked: AtomicUsize,
 }
 
@@ -94,8 +94,11 @@ impl Shop {
         let fetch = move |_| {
             asked.asked.fetch_add(1, Ordering::Relaxed);
             let says = asked.says.lock().unwrap().as_ref().map(|said| Bytes::from(said.to_string()));
-            let is_silent = asked.is_silent;
-            async move { if is_silent { std::future::pending().await } else { says.ok_or(FetchError::Late) } }
+            let takes = asked.takes;
+            async move {
+                tokio::time::sleep(takes).await;
+                says.ok_or(FetchError::Late)
+            }
         };
         drop(tokio::spawn(keeper.keep(fetch, world.live.clone(), Supervisor::new().shutdown())));
         world.put_client(client_object("shop", "cart"));
@@ -160,25 +163,28 @@ async fn keys_are_fetched_before_anybody_asks_and_no_request_fetches_any() {
     assert_eq!(shop.asked(), 2, "ahead of time");
 }
 
-/// A rolling restart refuses no assertion, and a host that does not answer delays it no longer than one fetch takes.
+/// A rolling restart answers no assertion with 503 whose client's host answers, and one that does not delays it by seconds.
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_begins_is_ready_once_its_clients_keys_were_fetched_or_tried() {
-    let says = || Mutex::new(Some(Key::new("one").set()));
-    let hosts = [
-        (Host { says: says(), ..Host::default() }, 0),
-        (Host::default(), 0),
-        (Host { says: says(), is_silent: true, ..Host::default() }, 4),
-    ];
-    for (host, seconds) in hosts {
+    let key = Key::new("one");
+    let host =
+        |seconds| Host { says: Mutex::new(Some(key.set())), takes: Duration::from_secs(seconds), ..Host::default() };
+    for (host, not_yet, answer) in [(host(3), 2, 200), (host(3_600), 4, 503), (Host::default(), 0, 503)] {
         let shop = Shop::begin(host);
-        shop.pass(Duration::from_mins(1)).await;
-        assert_eq!(shop.readiness.missing(), ["client-keys"], "no client is known yet");
         shop.listed.ready();
-        shop.pass(Duration::from_secs(seconds)).await;
-        assert!(!shop.readiness.is_ready(), "{seconds}");
+        shop.pass(Duration::from_secs(not_yet)).await;
+        assert!(!shop.readiness.is_ready(), "{answer} after {not_yet} s");
         shop.pass(Duration::from_secs(2)).await;
-        assert!(shop.readiness.is_ready(), "{seconds}");
+        assert!(shop.readiness.is_ready(), "{answer} after {not_yet} s");
+        assert_eq!(shop.status(&key).await, answer);
     }
+    let shop = Shop::begin(host(0));
+    shop.pass(Duration::from_mins(1)).await;
+    assert_eq!(
+        (shop.status(&key).await, shop.readiness.missing()),
+        (200, vec!["client-keys"]),
+        "there may be more clients"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use super::world::{BEGAN, ISSUER, World};
 use crate::objects::{FolderStore, Key as ObjectKey, Objects, Preconditions};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::readiness::Beginning;
 use crate::runtime::supervisor::Supervisor;
 use crate::snapshot::pods::Pods;
 
@@ -230,7 +231,9 @@ async fn where_pods_are_watched_a_deleted_ones_token_is_refused_at_once() {
     assert_eq!(shop.gets(&claims("shop", "cart"), None).await, UNKNOWN_YET, "nobody knows the pods yet");
     let objects = Objects::Folder(FolderStore::in_memory(Clock::system()).unwrap());
     let live = shop.world.live.clone();
-    drop(tokio::spawn(pods.follow(objects.clone(), live, Supervisor::new().shutdown())));
+    let [listed, listing] = ["first-listing", "pods"].map(|name| shop.world.readiness.condition(name));
+    let (beginning, shutdown) = (Beginning::new(listed, listing), Supervisor::new().shutdown());
+    drop(tokio::spawn(pods.follow(objects.clone(), live, beginning, shutdown)));
     let pod = json!({"metadata": {"name": "cart-7d9", "namespace": "shop"}, "spec": {"containers": []}});
     let pod: Pod = objects.create(&serde_json::from_value(pod).unwrap()).await.unwrap();
     let mut of_pod = claims("shop", "cart");

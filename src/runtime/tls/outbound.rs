@@ -1,4 +1,6 @@
 //! How this process speaks TLS to others.
+//!
+//! Flows in: whom to trust. Flows out: a configuration for a client.
 
 use rustls::{ClientConfig, RootCertStore};
 

@@ -1,5 +1,6 @@
 //! What the watches bring is in the snapshot, and what must not shrink does not.
 
+mod cluster_keys;
 mod pods;
 mod unreadable;
 

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use super::*;
+use crate::runtime::readiness::Beginning;
 use crate::snapshot::pods::{Pods, Presence};
 
 /// Looks until it is so.
@@ -23,11 +24,17 @@ async fn pod(world: &World, namespace: &str, name: &str) -> Uid {
     pod.metadata.uid.unwrap().parse().unwrap()
 }
 
+fn follow(world: &World, pods: &Pods, beginning: Beginning) {
+    let follow = pods.clone().follow(world.objects.clone(), world.live.clone(), beginning, world.shutdown.clone());
+    tokio::spawn(follow);
+}
+
 #[tokio::test]
 async fn a_pod_counts_from_its_making_to_its_end_where_a_client_asks_for_it() {
     let world = World::start(Role::Issuer);
-    let pods = Pods::new(&Metrics::new());
-    tokio::spawn(pods.clone().follow(world.objects.clone(), world.live.clone(), world.shutdown.clone()));
+    let (pods, readiness) = (Pods::new(&Metrics::new()), Readiness::new());
+    let [listed, listing] = ["first-listing", "pods"].map(|name| readiness.condition(name));
+    follow(&world, &pods, Beginning::new(listed.clone(), listing.clone()));
     let first = pod(&world, "shop", "first").await;
     let elsewhere = pod(&world, "web", "elsewhere").await;
     let client = json!({
@@ -39,6 +46,15 @@ async fn a_pod_counts_from_its_making_to_its_end_where_a_client_asks_for_it() {
     until(&pods, &first, Presence::Unknown).await;
     world.objects.create(&client).await.unwrap();
     until(&pods, &first, Presence::There).await;
+    assert!(!listing.holds(), "there may be more clients");
+    listed.ready();
+    for _ in 0..500 {
+        if listing.holds() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(listing.holds());
     assert_eq!(pods.look(&Namespace::new("web").unwrap(), &elsewhere), Presence::Unknown, "no client asks there");
     until(&pods, &elsewhere, Presence::Gone).await;
     let second = pod(&world, "shop", "second").await;
@@ -56,8 +72,8 @@ async fn a_pod_counts_from_its_making_to_its_end_where_a_client_asks_for_it() {
 #[tokio::test]
 async fn a_pod_whose_token_is_faster_than_its_news_is_waited_for() {
     let world = World::start(Role::Issuer);
-    let pods = Pods::new(&Metrics::new());
-    tokio::spawn(pods.clone().follow(world.objects.clone(), world.live.clone(), world.shutdown.clone()));
+    let (pods, readiness) = (Pods::new(&Metrics::new()), Readiness::new());
+    follow(&world, &pods, Beginning::new(readiness.condition("first-listing"), readiness.condition("pods")));
     let shop = Namespace::new("shop").unwrap();
     let unknown = Uid::new("6f1f2f3f-0000-4000-8000-000000000000").unwrap();
     let soon = tokio::time::Instant::now() + Duration::from_millis(10);
