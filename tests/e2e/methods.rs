@@ -100,6 +100,12 @@ impl<'a> Shop<'a> {
         answer["access_token"].as_str().unwrap_or_else(|| panic!("{outside:?} got no token: {answer}")).to_owned()
     }
 
+    /// A token of `by-account`, for the token of the pod `caller`.
+    fn token_of_pod(&self, outside: OutsideClient) -> String {
+        let assertion = self.account_token("caller", &self.issuer);
+        self.token(outside, "by-account", &TokenRequest { client_assertion: &assertion, ..by("client_assertion") })
+    }
+
     /// The token the kubelet would put into that pod.
     fn account_token(&self, pod: &str, audience: &str) -> String {
         let uid = self.namespace.must(&["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"]);
@@ -148,6 +154,24 @@ fn by(method: &str) -> TokenRequest<'_> {
     TokenRequest { auth_method: Some(method), ..TokenRequest::default() }
 }
 
+/// Whoever can call the orders, through their Envoy.
+struct Caller<'a> {
+    shop: &'a Shop<'a>,
+    pod: Visitor<'a>,
+}
+
+impl Caller<'_> {
+    fn call(&self, token: &str) -> String {
+        let url = format!("http://orders.{}.svc/orders/7", self.shop.namespace.name);
+        let curl = "/bin/curl --silent --show-error --max-time 20 --write-out %{http_code}";
+        self.pod.sh(&format!("{curl} --header 'Authorization: Bearer {token}' {url}")).replace('\n', " ")
+    }
+
+    fn is_served(&self, token: &str, client: &str) {
+        assert_eq!(self.call(token), format!("for {} 200", self.shop.id(client)));
+    }
+}
+
 #[test]
 fn other_peoples_clients_prove_who_they_are_in_every_way_without_a_secret() {
     let cluster = Cluster::new();
@@ -159,44 +183,53 @@ fn other_peoples_clients_prove_who_they_are_in_every_way_without_a_secret() {
     let values = format!("{},issuer.clientCa.secretName=clients", redis.values());
     release.upgrade(&["--set", &values]);
     release.rolled_out();
-
     let shop = Shop::open(&cluster, &release);
-    let caller = Visitor::start(&shop.namespace, "caller", None);
+    let caller = Caller { shop: &shop, pod: Visitor::start(&shop.namespace, "caller", None) };
     Sidecar::trusting(&release, &shop.namespace, "configMap: {name: by-account-oauth");
-    let call = |token: &str| {
-        let url = format!("http://orders.{}.svc/orders/7", shop.namespace.name);
-        let curl = "/bin/curl --silent --show-error --max-time 20 --write-out %{http_code}";
-        caller.sh(&format!("{curl} --header 'Authorization: Bearer {token}' {url}")).replace('\n', " ")
-    };
-    let served = |client: &str| format!("for {} 200", shop.id(client));
 
-    let assertion = shop.account_token("caller", &shop.issuer);
-    let by_account = TokenRequest { client_assertion: &assertion, ..by("client_assertion") };
+    by_the_token_of_its_pod(&caller);
+    by_keys_of_its_own(&caller);
+    by_a_certificate(&caller, &authorities);
+    in_the_name_of_who_called(&shop);
+    without_the_redis(&caller, &redis);
+    assert_eq!(shop.namespace.must(&["get", "secrets", "--output", "name"]), "", "nobody holds a secret");
+}
+
+fn by_the_token_of_its_pod(caller: &Caller<'_>) {
+    let shop = caller.shop;
     for outside in OutsideClient::ALL {
-        assert_eq!(call(&shop.token(outside, "by-account", &by_account)), served("by-account"), "{outside:?}");
+        caller.is_served(&shop.token_of_pod(outside), "by-account");
     }
     let elsewhere = shop.account_token("caller", "https://elsewhere.example");
-    let elsewhere = TokenRequest { client_assertion: &elsewhere, ..by_account.clone() };
+    let elsewhere = TokenRequest { client_assertion: &elsewhere, ..by("client_assertion") };
     assert_eq!(shop.ask(OpenidClient, "by-account", &elsewhere), refusal("invalid_client"));
+}
 
+fn by_keys_of_its_own(caller: &Caller<'_>) {
+    let shop = caller.shop;
     for outside in [OpenidClient, Authlib] {
-        assert_eq!(call(&shop.token(outside, "by-key", &by("private_key_jwt"))), served("by-key"), "{outside:?}");
+        caller.is_served(&shop.token(outside, "by-key", &by("private_key_jwt")), "by-key");
     }
     let [here, there] = &shop.pods[..] else { panic!("two issuers: {:?}", shop.pods) };
     let once = shop.assertion();
     assert_eq!([here, there, here].map(|pod| shop.status(pod, &once)), ["200", "401", "401"], "each is good once");
+}
 
+fn by_a_certificate(caller: &Caller<'_>, authorities: &Certificates) {
+    let shop = caller.shop;
     let identity = |file, name| authorities.client(file, "/CN=checkout", Some(&format!("URI:{name}")));
     let (own, anothers) = (identity("own", NAME), identity("cart", "spiffe://cluster.local/ns/shop/sa/cart"));
     let with = |identity| TokenRequest { identity: Some(identity), ..TokenRequest::default() };
     for outside in [Authlib, GoOauth2] {
         let bound = shop.token(outside, "by-certificate", &with(&own));
         assert!(claims(&bound)["cnf"]["x5t#S256"].is_string(), "{outside:?}: {}", claims(&bound));
-        assert!(call(&bound).ends_with("401"), "a bound token is nothing without its certificate");
+        assert!(caller.call(&bound).ends_with("401"), "a bound token is nothing without its certificate");
     }
     assert_eq!(shop.ask(Authlib, "by-certificate", &with(&anothers)), refusal("invalid_client"));
+}
 
-    let subject = shop.token(GoOauth2, "by-account", &by_account);
+fn in_the_name_of_who_called(shop: &Shop<'_>) {
+    let subject = shop.token_of_pod(GoOauth2);
     let stock = format!("https://stock.{}.svc", shop.namespace.name);
     let exchange = TokenRequest { subject_token: Some(&subject), resource: Some(&stock), ..by("private_key_jwt") };
     for outside in [OpenidClient, Authlib] {
@@ -206,13 +239,15 @@ fn other_peoples_clients_prove_who_they_are_in_every_way_without_a_secret() {
     }
     let more = TokenRequest { scope: Some("stock:write"), ..exchange };
     assert_eq!(shop.ask(OpenidClient, "forwarder", &more), refusal("invalid_scope"));
+}
 
-    // Nobody can tell whether an assertion was used; what needs no store goes on.
+/// Nobody can tell whether an assertion was used; what needs no store goes on.
+fn without_the_redis(caller: &Caller<'_>, redis: &Redis<'_>) {
+    let shop = caller.shop;
+    let all = |status| shop.pods.iter().all(|pod| shop.status(pod, &shop.assertion()) == status);
     redis.scale(0);
-    until("no use is noted any more", || shop.status(here, &shop.assertion()) == "503");
-    assert_eq!(call(&shop.token(GoOauth2, "by-account", &by_account)), served("by-account"));
+    until("no use is noted any more", || all("503"));
+    caller.is_served(&shop.token_of_pod(GoOauth2), "by-account");
     redis.scale(1);
-    until("uses are noted again", || shop.status(there, &shop.assertion()) == "200");
-
-    assert_eq!(shop.namespace.must(&["get", "secrets", "--output", "name"]), "", "nobody holds a secret");
+    until("uses are noted again", || all("200"));
 }
