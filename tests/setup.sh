@@ -42,12 +42,23 @@ provide() {
 
 link() { ln -sfn "$1" "$links/$(basename "${2:-$1}")"; }
 
-# build_go MODULE FOLDER [PACKAGE…], all of the module where none is named
-build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$2/" "${@:3}" $([ $# -gt 2 ] || echo ./...)); }
-build_kubernetes() { build_go tests/tools/kubernetes "$1" ./etcd ./kube-apiserver; }
+# build_go MODULE FOLDER [PACKAGE…], all of the module where none is named; with $ldflags, if any
+build_go() { (cd "$1" && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w ${ldflags:-}" -o "$2/" "${@:3}" $([ $# -gt 2 ] || echo ./...)); }
+# A module does not know which version it is; Helm asks the API server, and charts ask Helm.
+kubernetes=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\)$|\1|p' tests/tools/kubernetes/go.mod)
+kubernetes_flags() {
+  local package numbers
+  IFS=. read -ra numbers <<<"${kubernetes#v}"
+  for package in k8s.io/{component-base,client-go/pkg}/version; do
+    echo "-X $package.gitVersion=$kubernetes -X $package.gitMajor=${numbers[0]} -X $package.gitMinor=${numbers[1]}"
+  done
+}
+build_kubernetes() { local ldflags; ldflags=$(kubernetes_flags) && build_go tests/tools/kubernetes "$1" ./etcd ./kube-apiserver; }
 build_coredns() { build_go tests/tools/coredns "$1"; }
 # The pause container, one file of C, comes with Kubernetes' module.
 build_node() {
+  local ldflags
+  ldflags=$(kubernetes_flags)
   build_go tests/tools/kubernetes "$1" ./kube-controller-manager ./kube-proxy ./kube-scheduler ./kubelet
   local source
   source=$(cd tests/tools/kubernetes && go list -m -f '{{.Dir}}' k8s.io/kubernetes)/build/pause/linux/pause.c
@@ -117,7 +128,7 @@ flock 9
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   provided=$KUBEBUILDER_ASSETS
 else
-  provide kubernetes "$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/{etcd,kube-apiserver}/*.go)" build_kubernetes
+  provide kubernetes "$kubernetes-$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/{etcd,kube-apiserver}/*.go)" build_kubernetes
 fi
 link "$provided/kube-apiserver"
 link "$provided/etcd"
@@ -166,7 +177,7 @@ for more in "$@"; do
   e2e)
     debian containerd:containerd runc:runc containernetworking-plugins:ptp nftables:nft iptables:iptables conntrack:conntrack \
       iproute2:ip util-linux:nsenter binutils:strip curl:curl
-    provide node "$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/kube{-controller-manager,-proxy,-scheduler,let}/*.go)" build_node
+    provide node "$kubernetes-$(hash tests/tools/kubernetes/go.* tests/tools/kubernetes/kube{-controller-manager,-proxy,-scheduler,let}/*.go)" build_node
     for tool in kube-controller-manager kube-proxy kube-scheduler kubelet pause; do link "$provided/$tool"; done
     provide coredns "$(hash tests/tools/coredns/go.* tests/tools/coredns/*.go)" build_coredns
     link "$provided/coredns" ;;
