@@ -168,9 +168,14 @@ impl Look<'_> {
         }
     }
 
+    /// Whose an object is. What we write lies beside its ScopePolicy: a record of another namespace is nobody's.
+    fn owner(&self, meta: &ObjectMeta) -> Option<ObjectRef> {
+        (self.subject.owner)(meta).filter(|owner| meta.namespace.as_deref() == Some(owner.namespace.as_str()))
+    }
+
     /// The word where somebody else's object has the name ours would have.
     fn name_is_free(&self, kind: &str, name: &str, found: Option<&ObjectMeta>) -> Result<(), Word> {
-        let foreign = found.is_some_and(|meta| (self.subject.owner)(meta).as_ref() != Some(self.subject.object));
+        let foreign = found.is_some_and(|meta| self.owner(meta).as_ref() != Some(self.subject.object));
         if !foreign {
             return Ok(());
         }

@@ -110,10 +110,9 @@ impl Look<'_> {
 
     /// Who holds each part of a target, where that is not this ScopePolicy's: the oldest, by name where they are as old.
     fn holders(&self, (namespace, (kind, name), labels): At<'_>) -> BTreeMap<Option<&str>, Foreign<'_>> {
-        let is_ours =
-            |policy: &SecurityPolicy| (self.subject.owner)(&policy.metadata).as_ref() == Some(self.subject.object);
+        let is_ours = |policy: &SecurityPolicy| self.owner(&policy.metadata).as_ref() == Some(self.subject.object);
         let ours = name_on(self.subject.object, kind, name);
-        // One of ours by another name goes: somebody changed its target, or this policy had another.
+        // One of ours by another name is not there to stay: somebody changed its target, or this policy had another.
         let stays = |(at, policy): &Foreign<'_>| !is_ours(policy) || at.1 == ours;
         let mut all: Vec<_> = self.world.security.of(namespace).filter(stays).collect();
         // What is as old stays in the order of names.
@@ -130,7 +129,7 @@ impl Look<'_> {
 
     /// Whether a policy is Countersign's, for whichever ScopePolicy.
     fn is_of_installation(&self, theirs: &SecurityPolicy) -> bool {
-        (self.subject.owner)(&theirs.metadata).is_some()
+        self.owner(&theirs.metadata).is_some()
     }
 
     /// What becomes of a target that somebody else's policy holds: it may have taken in what is needed; then the word is what keeps
@@ -142,7 +141,7 @@ impl Look<'_> {
         word: Option<Word>,
     ) -> Result<Option<Attachment>, Word> {
         let Some((at, theirs)) = foreign else { return Ok(None) };
-        if let Some(owner) = (self.subject.owner)(&theirs.metadata) {
+        if let Some(owner) = self.owner(&theirs.metadata) {
             return Err(Word::not("TargetHasPolicy", taken(&owner)));
         }
         let (policy, verifier) = (self.subject.object, &self.wiring.verifier);

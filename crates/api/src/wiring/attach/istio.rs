@@ -128,11 +128,11 @@ impl Look<'_> {
     fn has_custom(&self, ours: &AuthorizationPolicy) -> Result<(), Word> {
         let namespace = self.subject.object.namespace.as_str();
         let custom = self.world.authorization.of(namespace).find(|(_, theirs)| {
-            let foreign = (self.subject.owner)(&theirs.metadata).as_ref() != Some(self.subject.object);
+            let foreign = self.owner(&theirs.metadata).as_ref() != Some(self.subject.object);
             foreign && theirs.spec.action.as_deref() == Some("CUSTOM") && meets(theirs, ours)
         });
         let Some((at, theirs)) = custom else { return Ok(()) };
-        if let Some(owner) = (self.subject.owner)(&theirs.metadata) {
+        if let Some(owner) = self.owner(&theirs.metadata) {
             return Err(Word::not("TargetHasPolicy", taken(&owner)));
         }
         let message = format!(

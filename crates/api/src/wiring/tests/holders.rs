@@ -89,6 +89,21 @@ fn one_of_ours_that_was_put_on_another_target_keeps_nobody_out() {
     assert!(message.contains("shop/theirs"), "{message}");
 }
 
+/// Who may write in the route's namespace may write any annotation.
+#[test]
+fn a_record_that_names_another_namespace_is_nobodys() {
+    let spec = json!({"targetRefs": on("HTTPRoute", "below")});
+    let theirs = security(("web", "theirs"), &spec, Some("default/shop/orders"));
+    let mut route = route("below", &["api.example.com"], &[]);
+    route["metadata"]["namespace"] = json!("web");
+    route["spec"]["parentRefs"] = json!([{"name": "own", "namespace": "shop"}]);
+    let mut world = world(&[theirs]);
+    world.routes = shelf(&[route]);
+    let attachment = wire(&own_gateway("own"), &world);
+    assert_eq!(attachment.word.reason, "Overridden");
+    assert!(attachment.word.message.contains("SecurityPolicy web/theirs"), "{}", attachment.word.message);
+}
+
 #[test]
 fn a_younger_one_beside_ours_changes_nothing_and_an_older_one_does() {
     let target = http_route("orders");
