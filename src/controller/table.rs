@@ -71,7 +71,9 @@ impl<K: Object> Table<K> {
 
     fn set(&mut self, object: K) -> Step<K> {
         let (key, new) = (Key::of(object.meta()), Arc::new(object));
-        let old = self.last(&key);
+        // In the place of one that went, it is what became of that one.
+        let is_another = self.get(&key).is_some_and(|known| known.meta().uid != new.meta().uid);
+        let old = if is_another { self.newest(&key) } else { self.last(&key) };
         self.rows.insert(key.clone(), Row { watched: Arc::clone(&new), wrote: None });
         Step { key, old, new: Some(new), malformed: None }
     }

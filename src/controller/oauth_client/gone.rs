@@ -19,7 +19,7 @@ use super::epochs;
 use super::managed::Written;
 use super::observe::{in_namespace, written_name};
 use super::secret::is_retained;
-use super::world::There;
+use super::world::{There, newest_in};
 use crate::controller::{Failure, ORPHAN_GRACE};
 
 const REMOVE: &str = "remove what was written for a client that is gone";
@@ -33,6 +33,9 @@ impl OAuthClients {
             if client.spec.deletion_policy == DeletionPolicy::Delete && !is_taken_up(there) {
                 self.look_for_secrets(key, &client, now).await?;
                 let secrets = self.world().secrets.owned(key);
+                // Status may not have been told of the last one.
+                let newest = secrets.iter().filter_map(|secret| newest_in(secret)).max();
+                self.world().note_former(key, newest, now);
                 self.remove_all(&secrets).await?;
             }
             if matches!(there, There::Nothing) {

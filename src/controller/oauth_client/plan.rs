@@ -64,7 +64,7 @@ pub(super) struct Observed {
     /// The ConfigMap of a client without a Secret.
     pub(super) config_map: Option<Arc<ConfigMap>>,
     pub(super) former: Former,
-    /// When the newest value of an earlier client of this name was issued, where that went lately.
+    /// When the newest value of an earlier client of this name was issued, where that was lately.
     pub(super) former_issued_at: Option<Timestamp>,
     /// Why the Secret could not be read, where RBAC keeps us from it.
     pub(super) denied: Option<Finding>,

@@ -2,7 +2,8 @@
 //!
 //! Flows in: watches of each OAuthClient, of the Secrets and ConfigMaps written for them, and of the records of values that
 //! are not ours.
-//! Flows out: the newest of each, the clients that went and have not been cleaned up after, and which client to look at.
+//! Flows out: the newest of each, the clients that went and have not been cleaned up after, when their values were issued, and
+//! which client to look at.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -43,11 +44,12 @@ pub(super) struct World {
     pub(super) config_maps: Managed<ConfigMap>,
     records: Table<Secret>,
     gone: HashMap<ObjectRef, Vec<(Timestamp, Arc<OAuthClient>)>>,
-    /// When the newest value of the last client of a name was issued, where a client made anew could still issue the same.
+    /// When the newest value of those clients of a name that went was issued, where that was lately.
     former_issued_at: HashMap<ObjectRef, Timestamp>,
 }
 
-/// How long a client that went is remembered by a process that does not lead: longer than any takeover lasts.
+/// How long a client that went is remembered by a process that does not lead, and the time its values reached by any: longer than a
+/// takeover lasts, and than clocks are apart.
 const REMEMBERED: Duration = Duration::from_mins(10);
 /// So few are remembered however long ago they went.
 const FEW: usize = 1024;
@@ -95,12 +97,20 @@ impl World {
         let (old, new) = (old.filter(|old| ours(&old)), new.filter(|new| ours(&new)));
         if let Some(old) = old.as_ref().filter(|old| new.as_ref().is_none_or(|new| new.uid() != old.uid())) {
             self.gone.entry(object.clone()).or_default().push((now, Arc::clone(old)));
-            if let Some(issued_at) = newest(old).filter(|issued_at| is_recent(*issued_at, now)) {
-                self.former_issued_at.insert(object.clone(), issued_at);
-            }
+            let status = old.status.as_ref().and_then(|status| status.secret.as_ref());
+            let newest = status.and_then(|secret| secret.issued_at.max(secret.accepted_since));
+            self.note_former(&object, newest, now);
             self.forget(now);
         }
         (old.is_some() || new.is_some()).then_some(object)
+    }
+
+    /// Notes when a value of a client that went was issued, where one made anew could issue the same.
+    pub(super) fn note_former(&mut self, object: &ObjectRef, issued_at: Option<Timestamp>, now: Timestamp) {
+        if let Some(issued_at) = issued_at.filter(|issued_at| is_recent(*issued_at, now)) {
+            let newest = self.former_issued_at.entry(object.clone()).or_insert(issued_at);
+            *newest = issued_at.max(*newest);
+        }
     }
 
     /// Another process cleans up after those that went long ago.
@@ -159,9 +169,7 @@ impl World {
         }
         let written =
             self.secrets.get(&Key::namespaced(client.metadata.namespace.as_deref()?, secret.name.as_deref()?))?;
-        let texts = written.data.iter().flatten().filter_map(|(_, bytes)| std::str::from_utf8(&bytes.0).ok());
-        let mut values = texts.filter_map(|text| Presented::parse(text).ok());
-        versions.insert(values.find(|value| value.issued_at == issued_at)?.version);
+        versions.insert(values_in(&written).find(|value| value.issued_at == issued_at)?.version);
         Some(())
     }
 
@@ -170,7 +178,7 @@ impl World {
         self.records.get(&self.layout.reference_record(object)).cloned()
     }
 
-    /// When the newest value of an earlier client of this name was issued, if that may be no earlier than a new one's.
+    /// When the newest value of an earlier client of this name was issued, where that was lately.
     pub(super) fn former_issued_at(&self, object: &ObjectRef) -> Option<Timestamp> {
         self.former_issued_at.get(object).copied()
     }
@@ -207,7 +215,12 @@ fn is_recent(time: Timestamp, now: Timestamp) -> bool {
     time.saturating_add(REMEMBERED).is_ok_and(|end| end > now)
 }
 
-/// When the client's newest value was issued.
-fn newest(client: &OAuthClient) -> Option<Timestamp> {
-    client.status.as_ref()?.secret.as_ref()?.issued_at
+/// When the newest value in a Secret was issued.
+pub(super) fn newest_in(secret: &Secret) -> Option<Timestamp> {
+    values_in(secret).map(|value| value.issued_at).max()
+}
+
+fn values_in(secret: &Secret) -> impl Iterator<Item = Presented> {
+    let texts = secret.data.iter().flatten().filter_map(|(_, bytes)| std::str::from_utf8(&bytes.0).ok());
+    texts.filter_map(|text| Presented::parse(text).ok())
 }

@@ -127,7 +127,7 @@ pub struct Usage {
 pub struct Observed {
     /// When the client's object was created.
     pub created_at: Timestamp,
-    /// When the newest value of an earlier client of this name was issued, where that went lately.
+    /// When the newest value of an earlier client of this name was issued, where that is known.
     pub former_issued_at: Option<Timestamp>,
     /// What lies in the Secret.
     pub found: Found,
@@ -194,6 +194,7 @@ pub fn step(
     } else if !spec.paused {
         round.retire(&mut state);
     }
+    round.leave_former(&mut state);
     state.next_rotation = state.issued_at.zip(spec.rotation.period).map(|(issued, period)| after(issued, period));
     SecretStep { write, wake_at: round.wake_at(&state), findings: round.findings(&state), state }
 }
@@ -215,6 +216,15 @@ impl Round<'_> {
         }
         state.issued_at = state.issued_at.max(Some(issued_at));
         state
+    }
+
+    /// Ends the values of an earlier client of this name, where none of them was taken up.
+    fn leave_former(&self, state: &mut SecretState) {
+        let former = self.observed.former_issued_at.filter(|former| state.issued_at.is_some_and(|own| *former < own));
+        if let (Some(former), None) = (former, state.accepted_since) {
+            let first = first_issue_time(self.observed.created_at);
+            state.accepted_since = Some(first.max(after(former, Duration::from_secs(1))));
+        }
     }
 
     /// The earliest issue time accepted.

@@ -114,6 +114,20 @@ async fn a_client_made_anew_within_a_second_gets_another_value_than_the_one_befo
 }
 
 #[tokio::test]
+async fn a_value_that_status_was_never_told_of_is_not_the_next_clients() {
+    let mut bench = Bench::new().await;
+    bench.writes_left.store(1, Ordering::Relaxed);
+    bench.apply(json!({})).await;
+    let first = bench.issued().await.unwrap();
+    assert_eq!(bench.client().await.status.and_then(|status| status.secret), None);
+    bench.writes_left.store(1_000, Ordering::Relaxed);
+    bench.delete_client().await;
+    assert_eq!(bench.secret().await, None);
+    bench.apply(json!({})).await;
+    assert!(first < bench.issued().await.unwrap());
+}
+
+#[tokio::test]
 async fn what_nobody_saw_go_is_found_by_its_owner_record_after_a_while() {
     let mut bench = Bench::new().await;
     bench.apply(json!({})).await;

@@ -142,6 +142,20 @@ fn the_first_value_is_later_than_the_newest_of_an_earlier_client_of_the_name() {
     bed.observed.former_issued_at = Some(at(1500));
     bed.settle();
     assert_eq!((bed.state.accepted_since, bed.accepts(1500)), (Some(at(1501)), false));
+    // Status was not written, or lost.
+    for found in [bed.observed.found, Found::Damaged] {
+        (bed.state, bed.observed.found) = (SecretState::default(), found);
+        bed.settle();
+        assert!(
+            !bed.accepts(1500) && bed.accepts(bed.state.issued_at.unwrap().as_second()),
+            "{found:?}: {:?}",
+            bed.state
+        );
+    }
+    // The old Secret came back with its owner record.
+    (bed.state, bed.observed.found) = (SecretState::default(), Found::Ours { issued_at: at(1500), version: 1 });
+    bed.settle();
+    assert!(bed.accepts(1500));
 }
 
 #[test]
