@@ -1,84 +1,10 @@
-//! The API server's question, through the admission webhook's own route: the bytes of an `AdmissionReview`.
+//! The API server's question about an object of ours.
 
-use std::cell::RefCell;
-use std::sync::{Arc, LazyLock};
-
-use axum::Router;
-use axum::body::{Body, Bytes};
-use countersign::admission::{Parts, RingUse, router};
-use countersign::runtime::clock::Clock;
-use countersign::runtime::live::Live;
-use countersign::runtime::metrics::Metrics;
-use countersign::runtime::readiness::Readiness;
-use countersign::snapshot::Snapshot;
-use countersign_core::directory::Settings;
-use countersign_core::names::{IssuerName, Namespace};
-use http_body_util::BodyExt;
-use serde_json::Value;
-use tokio::runtime::Runtime;
-use tower::ServiceExt;
-
-use super::world::{ISSUER, now};
-
-static WEBHOOK: LazyLock<Router> = LazyLock::new(|| {
-    let issuer = IssuerName::new("default").expect("a name");
-    let clock = Clock::system();
-    clock.set_correction(now().duration_since(clock.now()));
-    let listed = Readiness::new().condition("first-listing");
-    listed.ready();
-    let parts = Parts {
-        snapshot: Live::new(Snapshot::empty(Arc::new(Settings::new(issuer, ISSUER, "cluster.local", Vec::new())))),
-        listed,
-        rings: RingUse::since(clock.now()),
-        clock,
-        system_namespace: Namespace::new("countersign-system").expect("a name"),
-        callers: None,
-        agents: None,
-    };
-    router(parts, &Metrics::new())
-});
-
-thread_local! {
-    // Waits end at once: nothing but time passes here.
-    static RUNTIME: RefCell<Runtime> = RefCell::new(
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"),
-    );
-}
+use super::webhook;
 
 pub fn run(data: &[u8]) {
-    let (status, answer) = ask(data);
-    assert_eq!((status, &answer), (ask(data).0, &ask(data).1), "one question, one answer");
-    if status != 200 {
-        assert_eq!(status, 400, "what is no question is the asker's doing");
-        assert!(answer.len() < 256);
-        return;
-    }
-    let question: Value = serde_json::from_slice(data).expect("what is answered any JSON reader reads");
-    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
-    for member in ["apiVersion", "kind"] {
-        assert_eq!(answer[member], question[member]);
-    }
-    let (request, response) = (&question["request"], &answer["response"]);
-    assert_eq!(response["uid"], request["uid"]);
-    let allowed = response["allowed"].as_bool().expect("yes or no");
-    assert_eq!(allowed, response["status"].is_null(), "a refusal says why");
-    let warnings = response["warnings"].as_array().map_or(0, Vec::len);
-    assert!(warnings <= 16 && (allowed || warnings == 0));
+    let Some((request, response)) = webhook::answered("/validate", data) else { return };
     if !request["object"].is_object() && request["operation"] != "DELETE" {
-        assert!(!allowed, "nothing is no object");
+        assert_eq!(response["allowed"], false, "nothing is no object");
     }
-}
-
-fn ask(body: &[u8]) -> (u16, Bytes) {
-    let request = http::Request::post("/validate?timeout=5s")
-        .header("content-type", "application/json")
-        .body(Body::from(body.to_vec()))
-        .expect("a request");
-    RUNTIME.with_borrow(|runtime| {
-        runtime.block_on(async {
-            let response = WEBHOOK.clone().oneshot(request).await.expect("an answer");
-            let status = response.status().as_u16();
-            (status, response.into_body().collect().await.expect("a body").to_bytes())
-        })
-    })
 }
