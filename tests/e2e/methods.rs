@@ -167,8 +167,9 @@ impl Caller<'_> {
         self.pod.sh(&format!("{curl} --header 'Authorization: Bearer {token}' {url}")).replace('\n', " ")
     }
 
-    fn is_served(&self, token: &str, client: &str) {
-        assert_eq!(self.call(token), format!("for {} 200", self.shop.id(client)));
+    #[track_caller]
+    fn is_served(&self, token: &str, client: &str, outside: OutsideClient) {
+        assert_eq!(self.call(token), format!("for {} 200", self.shop.id(client)), "{outside:?}");
     }
 }
 
@@ -198,7 +199,7 @@ fn other_peoples_clients_prove_who_they_are_in_every_way_without_a_secret() {
 fn by_the_token_of_its_pod(caller: &Caller<'_>) {
     let shop = caller.shop;
     for outside in OutsideClient::ALL {
-        caller.is_served(&shop.token_of_pod(outside), "by-account");
+        caller.is_served(&shop.token_of_pod(outside), "by-account", outside);
     }
     let elsewhere = shop.account_token("caller", "https://elsewhere.example");
     let elsewhere = TokenRequest { client_assertion: &elsewhere, ..by("client_assertion") };
@@ -208,7 +209,7 @@ fn by_the_token_of_its_pod(caller: &Caller<'_>) {
 fn by_keys_of_its_own(caller: &Caller<'_>) {
     let shop = caller.shop;
     for outside in [OpenidClient, Authlib] {
-        caller.is_served(&shop.token(outside, "by-key", &by("private_key_jwt")), "by-key");
+        caller.is_served(&shop.token(outside, "by-key", &by("private_key_jwt")), "by-key", outside);
     }
     let [here, there] = &shop.pods[..] else { panic!("two issuers: {:?}", shop.pods) };
     let once = shop.assertion();
@@ -247,7 +248,7 @@ fn without_the_redis(caller: &Caller<'_>, redis: &Redis<'_>) {
     let all = |status| shop.pods.iter().all(|pod| shop.status(pod, &shop.assertion()) == status);
     redis.scale(0);
     until("no use is noted any more", || all("503"));
-    caller.is_served(&shop.token_of_pod(GoOauth2), "by-account");
+    caller.is_served(&shop.token_of_pod(GoOauth2), "by-account", GoOauth2);
     redis.scale(1);
     until("uses are noted again", || all("200"));
 }
