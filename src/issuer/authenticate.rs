@@ -191,6 +191,7 @@ impl Authenticator {
         };
         if *noted != Some(used) {
             if !self.own_keys.is_first(used, now).await? {
+                tracing::debug!(client = %own.id, "an assertion is refused: it was used before");
                 return Err(self.failed(own.id.as_str(), peer, now));
             }
             *noted = Some(used);

@@ -79,9 +79,13 @@ impl OwnKeys {
     ) -> Result<Option<(Found, Use)>, Refusal> {
         let Own { id, named, .. } = own;
         if named.is_some_and(|named| named != id.as_str()) {
+            tracing::debug!(client = %id, "an assertion is refused: the request names another client");
             return Ok(None);
         }
-        let Some((client, spec)) = usable(snapshot, id.as_str()) else { return Ok(None) };
+        let Some((client, spec)) = usable(snapshot, id.as_str()) else {
+            tracing::debug!(client = %id, "an assertion is refused: there is no such client, or it may not have tokens");
+            return Ok(None);
+        };
         let read = match spec.registered_keys() {
             None => Err(TokenRefusal::UnknownKey),
             Some(RegisteredKeys::Listed(keys)) => self.read(own, keys, now),

@@ -260,7 +260,7 @@ mod tests {
             (json!({"grantTypes": ["AuthorizationCode"]}), "spec.grantTypes[0]", "NotImplemented"),
             (json!({"tokens": {"format": "Opaque"}}), "spec.tokens.format", "NotImplemented"),
             (
-                json!({"authentication": {"methods": [{"type": "PrivateKeyJwt"}]}}),
+                json!({"authentication": {"methods": [{"type": "Passkey"}]}}),
                 "spec.authentication.methods[0].type",
                 "NotImplemented",
             ),
@@ -287,6 +287,20 @@ mod tests {
         ] {
             let found = problems(&spec);
             assert!(found.contains(&(element.to_owned(), reason)), "{spec}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_is_written_wrong_is_not_said_to_be_unknown() {
+        for (method, element) in [
+            (json!({"type": "PrivateKeyJwt"}), "keys"),
+            (json!({"type": "PrivateKeyJwt", "secret": {}}), "secret"),
+            (json!({"type": "MutualTls"}), "certificate"),
+            (json!({"type": "MutualTls", "certificate": {"subjectDn": "checkout"}}), "certificate.subjectDn"),
+        ] {
+            let spec = json!({"authentication": {"methods": [method]}});
+            let element = format!("spec.authentication.methods[0].{element}");
+            assert_eq!(problems(&spec), [(element, "Invalid")], "{spec}");
         }
     }
 

@@ -34,24 +34,24 @@ pub(super) fn methods(
         problems.unknown(&element, &method.unknown);
         if let Some(problem) = misplaced(&element, method) {
             problems.push(problem);
-            return CoreMethod::Unknown;
+            return CoreMethod::Misread;
         }
         match method.kind {
             MethodType::ClientSecret => {
                 let settings = secret(object, &element, method.secret.as_ref());
-                problems.keep(settings).map_or(CoreMethod::Unknown, CoreMethod::ClientSecret)
+                problems.keep(settings).map_or(CoreMethod::Misread, CoreMethod::ClientSecret)
             }
             MethodType::ServiceAccount => {
                 let accounts = service_accounts(&element, &method.service_accounts);
-                problems.keep(accounts).map_or(CoreMethod::Unknown, CoreMethod::ServiceAccount)
+                problems.keep(accounts).map_or(CoreMethod::Misread, CoreMethod::ServiceAccount)
             }
             MethodType::PrivateKeyJwt => {
                 let keys = client_keys(&element, method.keys.as_ref());
-                problems.keep(keys).map_or(CoreMethod::Unknown, CoreMethod::PrivateKeyJwt)
+                problems.keep(keys).map_or(CoreMethod::Misread, CoreMethod::PrivateKeyJwt)
             }
             MethodType::MutualTls => {
                 let name = certificate(&element, method.certificate.as_ref());
-                problems.keep(name).map_or(CoreMethod::Unknown, CoreMethod::MutualTls)
+                problems.keep(name).map_or(CoreMethod::Misread, CoreMethod::MutualTls)
             }
             MethodType::None => CoreMethod::None,
             MethodType::Unknown(_) => CoreMethod::Unknown,

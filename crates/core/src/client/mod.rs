@@ -165,6 +165,8 @@ pub enum Method {
     MutualTls(CertificateName),
     /// No proof: a public client.
     None,
+    /// One that is built but was written wrong: whoever read it says how.
+    Misread,
     /// One this version does not know.
     Unknown,
 }
@@ -187,7 +189,7 @@ impl Method {
             Self::PrivateKeyJwt(_) => "PrivateKeyJwt",
             Self::MutualTls(_) => "MutualTls",
             Self::None => "None",
-            Self::Unknown => "this method",
+            Self::Misread | Self::Unknown => "this method",
         }
     }
 }
