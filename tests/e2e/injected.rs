@@ -34,7 +34,8 @@ fn sh(shop: &Namespace<'_>, of: &str, command: &str) -> String {
 
 /// What a call answers, and its status.
 fn call(shop: &Namespace<'_>, of: &str, more: &str) -> String {
-    let curl = "/bin/curl --silent --show-error --max-time 20 --write-out %{http_code}";
+    // The node's proxy knows a new Service later than the API server does.
+    let curl = "/bin/curl --silent --show-error --max-time 20 --retry 10 --retry-connrefused --write-out %{http_code}";
     sh(shop, of, &format!("{curl} {more}")).replace('\n', " ")
 }
 

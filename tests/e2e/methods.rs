@@ -163,8 +163,9 @@ struct Caller<'a> {
 impl Caller<'_> {
     fn call(&self, token: &str) -> String {
         let url = format!("http://orders.{}.svc/orders/7", self.shop.namespace.name);
-        let curl = "/bin/curl --silent --show-error --max-time 20 --write-out %{http_code}";
-        self.pod.sh(&format!("{curl} --header 'Authorization: Bearer {token}' {url}")).replace('\n', " ")
+        let answer =
+            self.pod.curl(&format!("--write-out %{{http_code}} --header 'Authorization: Bearer {token}' {url}"));
+        answer.replace('\n', " ")
     }
 
     #[track_caller]

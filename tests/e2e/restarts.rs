@@ -18,13 +18,10 @@ pub fn under_load(what: &str, cluster: &Cluster, release: &Release<'_>, steps: i
     let (orders, checkout) =
         (Sidecar::start(release, &shop), Visitor::start(&shop, "checkout", Some("checkout-oauth")));
     let host = format!("orders.{}.svc", shop.name);
-    let refused =
-        checkout.sh(&format!("/bin/curl --silent --show-error --write-out %{{http_code}} http://{host}/orders/7"));
+    let refused = checkout.curl(&format!("--write-out %{{http_code}} http://{host}/orders/7"));
     assert_eq!(refused, "401");
-    let served = checkout.sh(&format!(
-        "/bin/curl --silent --show-error --header 'Authorization: Bearer {}' http://{host}/orders/7",
-        checkout.token()
-    ));
+    let bearer = checkout.token();
+    let served = checkout.curl(&format!("--header 'Authorization: Bearer {bearer}' http://{host}/orders/7"));
     assert_eq!(served, format!("for {}.checkout", shop.name));
     std::thread::scope(|scope| {
         let load = Load::begin(scope, orders.address, &host, &checkout);

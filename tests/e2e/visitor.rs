@@ -46,7 +46,7 @@ impl<'a> Visitor<'a> {
 
     /// What curl prints, asked again only while it is refused a connection (its exit code 7): the node's proxy knows a new Service's pods
     /// later than the API server knows that they are ready.
-    fn curl(&self, args: &str) -> String {
+    pub fn curl(&self, args: &str) -> String {
         self.sh(&format!(
             "tries=0; while :; do \
                said=$(/bin/curl --silent --show-error --max-time 10 {args}) && printf %s \"$said\" && exit 0 || code=$?; \
