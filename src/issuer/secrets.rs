@@ -9,8 +9,8 @@
 //! Flows in: a client id and a value, the snapshot. Flows out: the client. The work does not tell an unknown client from a
 //! wrong secret.
 
-use countersign_core::client::{SecretMode, SecretSettings};
-use countersign_core::client_secret::{Acceptance, KeptRecord, Presented as Value, Record, Refusal, accept};
+use countersign_core::client::{ClientObject, SecretMode, SecretSettings};
+use countersign_core::client_secret::{KeptRecord, Presented as Value, Record, Refusal, SecretState, accept};
 use countersign_core::directory::ClientView;
 use countersign_core::names::{ClientId, IssuerName};
 use jiff::Timestamp;
@@ -176,13 +176,9 @@ fn is_recorded(settings: &SecretSettings) -> bool {
 
 /// The earliest issue time still good.
 fn not_before(client: &ClientView, settings: &SecretSettings) -> Timestamp {
-    let acceptance = Acceptance {
-        created_at: client.object.created_at,
-        issued_at: client.object.secret_issued_at,
-        accepted_since: client.object.accepted_since,
-        reject_issued_before: settings.reject_issued_before,
-    };
-    acceptance.not_before()
+    let ClientObject { created_at, secret_issued_at: issued_at, accepted_since, .. } = *client.object;
+    let state = SecretState { issued_at, accepted_since, ..SecretState::default() };
+    state.not_before(created_at, settings.reject_issued_before)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_api::OAuthClient;
-use countersign_core::client_secret::{Acceptance, Presented};
+use countersign_core::client_secret::{Presented, SecretState};
 use countersign_core::names::ObjectRef;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -158,13 +158,7 @@ impl World {
     fn note_version_in_use(&self, client: &OAuthClient, versions: &mut BTreeSet<u32>) -> Option<()> {
         let Some(secret) = &client.status.as_ref()?.secret else { return Some(()) };
         let Some(issued_at) = secret.issued_at else { return Some(()) };
-        let acceptance = Acceptance {
-            created_at: client.creation_timestamp()?.0,
-            issued_at: Some(issued_at),
-            accepted_since: secret.accepted_since,
-            reject_issued_before: None,
-        };
-        if acceptance.not_before() < issued_at {
+        if SecretState::from(secret).not_before(client.creation_timestamp()?.0, None) < issued_at {
             return None;
         }
         let written =

@@ -1,7 +1,5 @@
 //! Whether a presented value is this client's, and still good.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::{Presented, VerifyingKeys, message};
@@ -45,39 +43,8 @@ pub struct Accepted {
     pub version: u32,
 }
 
-/// What says which values of a client are good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acceptance {
-    /// When the object was created.
-    pub created_at: Timestamp,
-    /// `status.secret.issuedAt`.
-    pub issued_at: Option<Timestamp>,
-    /// `status.secret.acceptedSince`.
-    pub accepted_since: Option<Timestamp>,
-    /// `rejectIssuedBefore` of the spec.
-    pub reject_issued_before: Option<Timestamp>,
-}
-
-impl Acceptance {
-    /// The earliest issue time accepted: the latest of `rejectIssuedBefore` and `acceptedSince` or, before the controller
-    /// has said that, the second after the object's creation. Creations are told in seconds rounded down and issue times
-    /// in seconds rounded up, so a value of an earlier client of this name may carry the creation's own second. That second
-    /// is good where status calls it the newest value's: the version before made such.
-    pub fn not_before(&self) -> Timestamp {
-        let own = self.issued_at.filter(|issued| *issued >= self.created_at);
-        let first = || first_issue_time(self.created_at).min(own.unwrap_or(Timestamp::MAX));
-        let since = self.accepted_since.unwrap_or_else(first);
-        self.reject_issued_before.map_or(since, |bound| bound.max(since))
-    }
-}
-
-/// The earliest time a value of an object created then may carry.
-pub(super) fn first_issue_time(created_at: Timestamp) -> Timestamp {
-    created_at.saturating_add(Duration::from_secs(1)).unwrap_or(Timestamp::MAX)
-}
-
-/// Checks a value presented for a client; `not_before` is that of its [`Acceptance`]. The signature is checked before the
-/// time, so that the refusal of a value that was once good costs what that of a wrong one costs.
+/// Checks a value presented for a client; `not_before` is that of its [`SecretState`](super::SecretState). The
+/// signature is checked before the time, so that the refusal of a value that was once good costs what that of a wrong one costs.
 pub fn accept(
     presented: &str,
     client: &ClientId,

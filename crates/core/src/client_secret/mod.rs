@@ -15,7 +15,7 @@ mod signer;
 mod tests;
 mod value;
 
-pub use accept::{Acceptance, Accepted, Refusal, accept};
+pub use accept::{Accepted, Refusal, accept};
 pub use reference::{KeptRecord, NoRecord, Record, RecordKey, TooWeak, check_strength, is_hard_to_guess};
 pub use rotation::{
     AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretFindings, SecretSpec, SecretState, SecretStep,

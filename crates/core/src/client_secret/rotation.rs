@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::accept::{Acceptance, first_issue_time};
 use crate::timings::Timings;
 
 /// Who makes the value.
@@ -87,12 +86,25 @@ pub struct SecretSpec {
 pub struct SecretState {
     /// When the newest value was issued.
     pub issued_at: Option<Timestamp>,
-    /// Values issued earlier are refused; where absent, the object's creation says so ([`Acceptance`]).
+    /// Values issued earlier are refused; where absent, the object's creation says so ([`Self::not_before`]).
     pub accepted_since: Option<Timestamp>,
     /// When an older value was last seen used.
     pub previous_last_used_at: Option<Timestamp>,
     /// When the next value is due.
     pub next_rotation: Option<Timestamp>,
+}
+
+impl SecretState {
+    /// The earliest issue time accepted: the latest of `rejectIssuedBefore` and `acceptedSince` or, before the controller
+    /// has said that, the second after the object's creation. Creations are told in seconds rounded down and issue times
+    /// in seconds rounded up, so a value of an earlier client of this name may carry the creation's own second. That second
+    /// is good where status calls it the newest value's: the version before made such.
+    pub fn not_before(&self, created_at: Timestamp, reject_issued_before: Option<Timestamp>) -> Timestamp {
+        let own = self.issued_at.filter(|issued| *issued >= created_at);
+        let first = || first_issue_time(created_at).min(own.unwrap_or(Timestamp::MAX));
+        let since = self.accepted_since.unwrap_or_else(first);
+        reject_issued_before.map_or(since, |bound| bound.max(since))
+    }
 }
 
 /// What lies in the Secret.
@@ -229,13 +241,7 @@ impl Round<'_> {
 
     /// The earliest issue time accepted.
     fn not_before(&self, state: &SecretState) -> Timestamp {
-        let acceptance = Acceptance {
-            created_at: self.observed.created_at,
-            issued_at: state.issued_at,
-            accepted_since: state.accepted_since,
-            reject_issued_before: self.spec.reject_issued_before,
-        };
-        acceptance.not_before()
+        state.not_before(self.observed.created_at, self.spec.reject_issued_before)
     }
 
     fn older_accepted(&self, state: &SecretState) -> bool {
@@ -331,6 +337,11 @@ impl Round<'_> {
         }
         times.into_iter().flatten().filter(|time| *time > self.now).min()
     }
+}
+
+/// The earliest time a value of an object created then may carry.
+fn first_issue_time(created_at: Timestamp) -> Timestamp {
+    after(created_at, Duration::from_secs(1))
 }
 
 fn after(from: Timestamp, period: Duration) -> Timestamp {

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign_api::{OAuthClient, ScopePolicy};
 use countersign_core::client::ClientObject;
-use countersign_core::client_secret::{Acceptance, SignerKeyring, VerifyingKeys, accept};
+use countersign_core::client_secret::{SecretState, SignerKeyring, VerifyingKeys, accept};
 use countersign_core::directory::{Change as Moved, Directory, NamespaceObject, PolicyObject, Settings};
 use countersign_core::names::{ClientId, IssuerName, Namespace};
 use countersign_core::revocation::{Entry, Revocation, Revoked, Shard, SinkError};
@@ -244,10 +244,8 @@ impl Bench {
         let created = client.creation_timestamp().map(|created| created.0);
         if let Some(secret) = client.status.as_mut().and_then(|status| status.secret.as_mut()) {
             // Absent, it means the same.
-            let (issued_at, accepted_since) = (secret.issued_at, secret.accepted_since);
-            let acceptance =
-                |created_at| Acceptance { created_at, issued_at, accepted_since, reject_issued_before: None };
-            secret.accepted_since = created.map(|created| acceptance(created).not_before());
+            let state = SecretState::from(&*secret);
+            secret.accepted_since = created.map(|created| state.not_before(created, None));
         }
         let secret = self.secret().await;
         let keys =

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use crate::client_secret::{
-    Acceptance, AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, SecretStep, Usage,
-    step,
+    AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, SecretStep, Usage, step,
 };
 use crate::timings::Timings;
 
@@ -82,13 +81,7 @@ impl Bed {
 
     /// The earliest issue time issuers accept.
     fn not_before(&self) -> Timestamp {
-        let acceptance = Acceptance {
-            created_at: self.observed.created_at,
-            issued_at: self.state.issued_at,
-            accepted_since: self.state.accepted_since,
-            reject_issued_before: self.spec.reject_issued_before,
-        };
-        acceptance.not_before()
+        self.state.not_before(self.observed.created_at, self.spec.reject_issued_before)
     }
 
     fn accepts(&self, issued_at: i64) -> bool {

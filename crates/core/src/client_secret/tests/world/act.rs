@@ -38,13 +38,7 @@ impl Bench {
             usage: Usage::default(),
             version: 1,
         };
-        let some = |time: u8| (time > 0).then(|| at(time));
-        let state = SecretState {
-            issued_at: some(object.issued),
-            accepted_since: some(object.since),
-            ..SecretState::default()
-        };
-        let answer = step(&self.spec(object), &state, &observed, at(world.now), &timings());
+        let answer = step(&self.spec(object), &object.state(), &observed, at(world.now), &timings());
         let small = |time: Option<Timestamp>| time.map_or(0, |time| u8::try_from(time.as_second()).expect("small"));
         let write = answer.write.map(|write| match self.mutant {
             Some(Mutant::IssuesAtNow) => world.now,
@@ -71,7 +65,6 @@ impl Bench {
             max_overlap: overlap,
             at_deadline: AtDeadline::KeepAndWarn,
         };
-        let some = |time: u8| (time > 0).then(|| at(time));
         let (reject_issued_before, rotate_at) = (some(object.reject), some(object.rotate_at));
         SecretSpec { mode: Mode::Create, rotation, reject_issued_before, rotate_at, paused: false }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::client_secret::{
-    Acceptance, AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, Usage, step,
+    AtDeadline, Found, Mode, Observed, Retirement, Rotation, SecretSpec, SecretState, Usage, step,
 };
 use crate::tests::search::Model;
 use crate::timings::Timings;
@@ -118,17 +118,21 @@ fn timings() -> Timings {
     Timings { reject_ahead: Duration::from_secs(AHEAD.into()), ..Timings::default() }
 }
 
+/// Zero is nothing.
+fn some(time: u8) -> Option<Timestamp> {
+    (time > 0).then(|| at(time))
+}
+
 impl Object {
     /// The earliest issue time an issuer accepts that has seen this.
     pub(super) fn not_before(self) -> u8 {
-        let some = |time: u8| (time > 0).then(|| at(time));
-        let acceptance = Acceptance {
-            created_at: at(self.created),
-            issued_at: some(self.issued),
-            accepted_since: some(self.since),
-            reject_issued_before: some(self.reject),
-        };
-        u8::try_from(acceptance.not_before().as_second()).expect("small")
+        let not_before = self.state().not_before(at(self.created), some(self.reject));
+        u8::try_from(not_before.as_second()).expect("small")
+    }
+
+    /// What status says of its secret.
+    fn state(self) -> SecretState {
+        SecretState { issued_at: some(self.issued), accepted_since: some(self.since), ..SecretState::default() }
     }
 
     pub(super) fn accepts(self, value: u8) -> bool {
